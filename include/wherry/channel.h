@@ -1,0 +1,233 @@
+/* wherry/channel.h - channels: whole messages between processes, over any transport, under one contract.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A channel is named by a URL; a process holds an endpoint of it.  Each message reaches one receiver, whole, in the
+ * order its sender sent it, once.  wherry-semantics(7) has the contract, clause by clause, and the table of what each
+ * kernel object cannot keep; wherry_channel(3) has this page with examples.
+ *
+ * Threads: calls on one endpoint are safe together, unless it was opened with single_thread.  Two endpoints never
+ * share a lock.
+ * Fork: in a forked child every call gives -ECHILD, save wherry_channel_close(), which then frees memory and touches
+ * nothing that the parent uses; endpoints opened `inheritable` go on working in the child.
+ * Signals: no call is async-signal-safe save wherry_channel_interrupt(), wherry_now() and wherry_after().  SIGPIPE is never raised and no signal
+ * disposition is ever changed.
+ * Outputs (`ret_...`) are untouched on failure, save the size that comes with -EMSGSIZE. */
+#ifndef WHERRY_CHANNEL_H
+#define WHERRY_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <wherry/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wherry_channel;
+
+enum wherry_role {
+    WHERRY_SEND = 1,
+    WHERRY_RECEIVE = 2,
+    WHERRY_BOTH = 3, /* where the kernel object is duplex; the URL or the options must name the side */
+};
+
+enum wherry_side {
+    WHERRY_SIDE_DEFAULT = 0, /* whoever receives listens, whoever sends connects */
+    WHERRY_LISTEN = 1,       /* URL key: listen.  Creates the address, removes it at close. */
+    WHERRY_CONNECT = 2,      /* URL key: connect.  Waits for the address to appear. */
+};
+
+/* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
+ * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
+ * has no use for are -EINVAL too, so that nothing asked for is silently ignored. */
+struct wherry_channel_options {
+    size_t size; /* sizeof of the struct that the caller was compiled with */
+    enum wherry_side side;
+    const char *frame;     /* byte streams: "length" (default), "line", "nul", "fixed:N", "raw" */
+    uint64_t max_message;  /* bytes; larger ones are refused in both directions; default 16 MiB */
+    uint64_t max_memory;   /* bytes held for unfinished messages of all peers together; default 16 x max_message */
+    uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives */
+    uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
+    uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
+    uint32_t writers;      /* pipes, FIFOs: 1 promises a single writer, which frees sizes over PIPE_BUF from parts */
+    const char *uid;       /* Unix sockets: uids the peer may have besides one's own and root: "1000,33" or "any" */
+    wherry_time spin;      /* ns a receive tries again and again before it sleeps; default 0 */
+    bool single_thread;    /* one thread at a time uses the endpoint: no locks */
+    bool inheritable;      /* forked children may go on using it */
+    enum { WHERRY_READ_AHEAD_DEFAULT = 0, WHERRY_READ_AHEAD_YES = 1, WHERRY_READ_AHEAD_NO = 2 } read_ahead;
+    /* URL key: read_ahead=yes|no.  Whether one read may take in more bytes than the message asked for.  Default: no
+     * where other processes may share the descriptor (fd:, and inheritable endpoints), yes elsewhere. */
+};
+
+#define WHERRY_CHANNEL_OPTIONS { .size = sizeof(struct wherry_channel_options) }
+
+/* Who is at the other end, as far as the kernel vouches for it. */
+struct wherry_peer {
+    uint64_t id; /* of the connection or address within this endpoint; never used again for another; 0: not known */
+    bool has_credentials; /* pid, uid, gid below are the kernel's word */
+    pid_t pid;            /* as seen from the receiver's PID namespace; 0: of another namespace */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* A message to send. */
+struct wherry_message {
+    const void *data; /* may be NULL when size is 0 */
+    size_t size;
+    int64_t type;     /* 0: the transport's default; another on a transport without types is -EOPNOTSUPP */
+    uint64_t to;      /* a peer's id: answer exactly that peer; 0: whoever is connected, in turn */
+};
+
+/* Flags of a send. */
+#define WHERRY_MORE 1u /* more follows: may wait in memory, and is accepted only when a flush (or a send without MORE) returns */
+
+/* What came with a received message. */
+struct wherry_info {
+    size_t size;
+    int64_t type;
+    uint32_t flags; /* WHERRY_INCOMPLETE, WHERRY_REDELIVERED */
+    struct wherry_peer peer;
+};
+#define WHERRY_INCOMPLETE 1u  /* the last record of a line or nul stream had no delimiter */
+#define WHERRY_REDELIVERED 2u /* given before to a receiver that died holding it */
+
+/* A message on loan, readable in place until it is returned. */
+struct wherry_loan {
+    const void *data; /* no particular alignment */
+    struct wherry_info info;
+};
+
+struct wherry_channel_stats {
+    uint64_t sent_messages, sent_bytes; /* payload bytes */
+    uint64_t send_waits;                /* times a send slept */
+    uint64_t received_messages, received_bytes;
+    uint64_t receive_waits;
+    uint64_t ends;     /* times the live senders fell to none */
+    uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, lost on a lossy transport */
+    uint64_t refused;  /* connections or datagrams turned away: wrong uid, foreign bytes */
+    uint64_t accepted; /* connections taken in */
+    uint64_t peers;    /* connected now */
+};
+
+/* ---- opening and closing ------------------------------------------------------------------------------------ */
+
+/* Open an endpoint of the channel named by `url`.  A connecting side waits until `deadline` for the address to appear;
+ * a listening side never waits for a peer.
+ * Returns 0 and the endpoint, which the caller closes; -EINVAL (the URL or an option: wherry_why() names the place),
+ * -EPROTONOSUPPORT (unknown scheme), -EOPNOTSUPP (a role that the object cannot play), -ETIMEDOUT or -EAGAIN (nobody
+ * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid),
+ * -ENAMETOOLONG, -ENOTSOCK, -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says of the path. */
+WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
+                                   wherry_time deadline, struct wherry_channel **ret_channel);
+
+/* Make a connected pair for a family of processes: "pipe:" gives [0] to receive and [1] to send, as pipe(2) does;
+ * "socketpair:" gives two duplex ends.  After fork() each process closes the end that it does not use; that needs
+ * `inheritable`.  Returns as wherry_channel_open(). */
+WHERRY_API int wherry_channel_pair(const char *url, const struct wherry_channel_options *options,
+                                   struct wherry_channel *ret_pair[2]);
+
+/* Write what is still kept for this endpoint until `deadline`, then close it, remove what it created if the name still
+ * leads to it, and free it.  NULL is fine.  Returns 0; -ETIMEDOUT, -EAGAIN or -EPIPE when kept bytes could not be
+ * delivered, closed and freed all the same.  No other call on the endpoint may be under way or follow. */
+WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline);
+
+/* Say that this endpoint sends no more: what is kept is written until `deadline`, then the peers get their end, while
+ * this side may go on receiving.  Returns 0; -EAGAIN or -ETIMEDOUT (nothing was ended); -EOPNOTSUPP. */
+WHERRY_API int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline);
+
+/* For a child between fork() and exec(): let the endpoint's descriptors survive exec and write the fd: URL by which the
+ * new program can open them, options included, into `url`.  Only for pipe:, fd: and socketpair: endpoints.  Does not
+ * allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, or -EMSGSIZE when `capacity` is too small (128 suffices). */
+WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capacity);
+
+/* ---- sending ------------------------------------------------------------------------------------------------ */
+
+/* Send one whole message or nothing, waiting until `deadline`.
+ * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW or past) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
+ * transport or max_message takes; -EPIPE: nobody is left to receive; -EINVAL: a payload that the framing cannot carry;
+ * -ECANCELED: interrupted; -ECHILD: forked. */
+WHERRY_API int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline);
+
+/* The same with a type, an addressee and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, or no addressees, here;
+ * -ENOTCONN: the peer `to` is gone. */
+WHERRY_API int wherry_channel_send_message(struct wherry_channel *channel, const struct wherry_message *message,
+                                           unsigned flags, wherry_time deadline);
+
+/* Send `count` messages in order with as few system calls as the object allows.  Returns how many were accepted: all,
+ * or fewer when the deadline or a failure came first; when none was, the failure. */
+WHERRY_API ssize_t wherry_channel_send_many(struct wherry_channel *channel, const struct wherry_message *messages,
+                                            size_t count, wherry_time deadline);
+
+/* Hand everything kept in this endpoint (WHERRY_MORE, half-written messages) to the kernel.
+ * Returns 0; -EAGAIN or -ETIMEDOUT: the rest is still kept; -EPIPE: the rest had nobody to go to and is dropped. */
+WHERRY_API int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline);
+
+/* Get `size` bytes of memory to write a message into; then commit or abandon it.  One reservation an endpoint at a time:
+ * -EBUSY.  Aligned to 16 bytes.  Returns 0, -EMSGSIZE, -ENOMEM, or as a send. */
+WHERRY_API int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline);
+
+/* Send what was written: message->data is what reserve gave, message->size at most what was reserved.  Returns as
+ * wherry_channel_send_message(); on failure the reservation stands and may be committed again or abandoned. */
+WHERRY_API int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_message *message,
+                                     unsigned flags, wherry_time deadline);
+
+/* Give a reservation up; nothing is sent.  Without one: nothing happens. */
+WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
+
+/* ---- receiving ---------------------------------------------------------------------------------------------- */
+
+/* Receive one message into `buffer`, waiting until `deadline`.
+ * Returns 1: a message, its size in *ret_size (may be 0 bytes); 0: the end, the live senders fell to none (an event: the
+ * next receive waits for the next sender, save where there can be none); -EAGAIN or -ETIMEDOUT: nothing came; -EMSGSIZE:
+ * `capacity` is too small, *ret_size suffices, and the message is the next one received; -EBADMSG: a peer sent bytes
+ * that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -ECANCELED; -ECHILD. */
+WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
+                                      wherry_time deadline);
+
+/* The same, with type, flags and peer. */
+WHERRY_API int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, size_t capacity,
+                                           struct wherry_info *ret_info, wherry_time deadline);
+
+/* Read one message in place.  Returns 1 and the loan, which ends with wherry_channel_return(); else as a receive.  One
+ * loan an endpoint at a time: a second receive in the same thread is -EBUSY, in another it waits. */
+WHERRY_API int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan, wherry_time deadline);
+
+/* End the loan: the message is received and its memory may be reused.  In the borrowing thread. */
+WHERRY_API void wherry_channel_return(struct wherry_channel *channel, const struct wherry_loan *loan);
+
+/* ---- waiting elsewhere, asking ------------------------------------------------------------------------------ */
+
+/* A descriptor for poll(2), epoll(7) or libuv, owned by the endpoint: readable whenever a message, the end or a death
+ * can be had, read-ahead included; it may be spurious.  Watch it for reading only, and do not read it.  -EOPNOTSUPP. */
+WHERRY_API int wherry_channel_receive_fd(struct wherry_channel *channel);
+
+/* The same for sending: readable (POLLIN) when a send would not wait. */
+WHERRY_API int wherry_channel_send_fd(struct wherry_channel *channel);
+
+/* End all waits of this endpoint with -ECANCELED; where none is under way in a direction, its next one.  What can be
+ * done without waiting is still done.  Async-signal-safe, any thread; preserves errno.  The endpoint must not be closed
+ * meanwhile. */
+WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
+
+/* Who is at the other end: of the peer with this id, or with id 0 of the only one.  -ENOTCONN: gone or none;
+ * -EDESTADDRREQ: more than one; -EOPNOTSUPP: the kernel does not say. */
+WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer);
+
+/* What went through so far.  Each number is exact; together they may be from slightly different moments.
+ * `size` is sizeof(*ret_stats): a newer library writes no more than that. */
+WHERRY_API int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_stats *ret_stats, size_t size);
+
+/* The URL that the endpoint was opened with.  Belongs to the endpoint. */
+WHERRY_API const char *wherry_channel_url(const struct wherry_channel *channel);
+
+/* The traits of its transport. */
+struct wherry_traits;
+WHERRY_API const struct wherry_traits *wherry_channel_traits(const struct wherry_channel *channel);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

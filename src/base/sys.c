@@ -1,0 +1,36 @@
+/* base/sys.c - owns the table of system calls.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Older C libraries have the system call's number but no wrapper. */
+static int raw_epoll_pwait2(int epoll, struct epoll_event *events, int count, const struct timespec *timeout,
+                            const void *mask)
+{
+#ifdef SYS_epoll_pwait2
+    return (int)syscall(SYS_epoll_pwait2, epoll, events, count, timeout, mask, (size_t)8);
+#else
+    (void)epoll, (void)events, (void)count, (void)timeout, (void)mask;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+#define epoll_pwait2 raw_epoll_pwait2
+
+#define WRAPPER(name, result, parameters, arguments)                                                                   \
+    static result real_##name parameters                                                                               \
+    {                                                                                                                  \
+        return name arguments;                                                                                         \
+    }
+WHERRY__SYS_TABLE(WRAPPER)
+#undef epoll_pwait2
+
+#define ENTRY(name, result, parameters, arguments) .name = real_##name,
+struct wherry__sys wherry__sys = {WHERRY__SYS_TABLE(ENTRY)};

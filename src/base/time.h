@@ -1,0 +1,29 @@
+/* base/time.h - deadlines: absolute CLOCK_MONOTONIC times in nanoseconds, and what is left of them.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_BASE_TIME_H
+#define WHERRY_BASE_TIME_H
+
+#include <stdbool.h>
+#include <time.h>
+#include <wherry/base.h>
+
+/* Whether a call with this deadline may not wait at all.  Reads the clock only when the answer is not known without. */
+bool wherry__deadline_passed(wherry_time deadline);
+
+/* What is left until `deadline`, never negative, as the relative time-out of ppoll and epoll_pwait2.  Returns NULL, which
+ * those calls take for "no time-out", when the deadline is WHERRY_FOREVER. */
+const struct timespec *wherry__deadline_left(wherry_time deadline, struct timespec *storage);
+
+/* The failure to report when a deadline ended a wait: -EAGAIN for WHERRY_NOW and what was past at the call's start,
+ * -ETIMEDOUT for a wait that took place. */
+int wherry__deadline_error(bool waited);
+
+/* Where the kernel offers neither a time-out nor an event, waits sleep in growing steps of 50 us to 10 ms.
+ * Start from a zeroed struct.  Sleeps one step, or less when the deadline is nearer. */
+struct wherry__steps {
+    wherry_time next;
+};
+void wherry__steps_sleep(struct wherry__steps *steps, wherry_time deadline);
+
+#endif

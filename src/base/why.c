@@ -1,0 +1,78 @@
+/* base/why.c - owns the thread's last sentence.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "base/why.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <wherry/base.h>
+
+static _Thread_local struct {
+    const char *constant; /* what to show, when not NULL */
+    char text[640];
+} why;
+
+const char *wherry_why(void)
+{
+    return why.constant ? why.constant : why.text;
+}
+
+const char *wherry_version(void)
+{
+#define TEXT(x) #x
+#define VERSION(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
+    return VERSION(WHERRY_VERSION_MAJOR, WHERRY_VERSION_MINOR, WHERRY_VERSION_PATCH);
+}
+
+int wherry__fail(int code, const char *format, ...)
+{
+    char text[sizeof why.text]; /* an argument may be wherry_why() itself */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    memcpy(why.text, text, sizeof text);
+    why.constant = NULL;
+    return -code;
+}
+
+int wherry__fail_errno(int code, const char *format, ...)
+{
+    char text[sizeof why.text - 160];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    char reason[128];
+    return wherry__fail(code, "%s: %s", text, strerror_r(code, reason, sizeof reason));
+}
+
+int wherry__fail_quietly(int code, const char *constant)
+{
+    why.constant = constant;
+    return -code;
+}
+
+const char *wherry__process_name(int pid, char buffer[static 64])
+{
+    if (pid <= 0)
+        return strcpy(buffer, "another process");
+    char path[32], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t size = read(fd, name, sizeof name - 1);
+        name[size > 0 ? size : 0] = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        close(fd);
+    }
+    if (name[0])
+        snprintf(buffer, 64, "pid %d (%s)", pid, name);
+    else
+        snprintf(buffer, 64, "pid %d", pid);
+    return buffer;
+}

@@ -1,0 +1,47 @@
+/* channel/config.h - how an endpoint is to be: the URL and the options, checked and merged.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_CHANNEL_CONFIG_H
+#define WHERRY_CHANNEL_CONFIG_H
+
+#include <wherry/channel.h>
+
+#include "base/url.h"
+#include "channel/framing.h"
+#include "socket/allow.h"
+
+struct wherry__transport;
+
+struct wherry__config {
+    struct wherry__url url;
+    const char *name; /* the URL as given: what messages about the endpoint begin with */
+    enum wherry_role role;
+    enum wherry_side side; /* never the default once checked, for transports that listen */
+    struct wherry__framing framing;
+    struct wherry__allow allow; /* uids besides one's own and root */
+    size_t max_message, max_memory, capacity;
+    uint32_t mode, backlog, writers;
+    wherry_time spin;
+    bool single_thread, inheritable;
+    int read_ahead;
+};
+
+/* Bits of wherry__transport.options: the options that a transport has a use for, beyond those all take (max_message,
+ * max_memory, spin, single_thread, inheritable). */
+#define WHERRY__OPTION_SIDE (1u << 0)
+#define WHERRY__OPTION_FRAME (1u << 1)
+#define WHERRY__OPTION_CAPACITY (1u << 2)
+#define WHERRY__OPTION_MODE (1u << 3)
+#define WHERRY__OPTION_BACKLOG (1u << 4)
+#define WHERRY__OPTION_WRITERS (1u << 5)
+#define WHERRY__OPTION_UID (1u << 6)
+#define WHERRY__OPTION_READ_AHEAD (1u << 7)
+
+/* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for
+ * wherry_channel_pair(). */
+int wherry__config_init(struct wherry__config *config, const char *url, enum wherry_role role,
+                        const struct wherry_channel_options *options, bool pair,
+                        const struct wherry__transport **ret_transport);
+void wherry__config_fini(struct wherry__config *config);
+
+#endif

@@ -1,0 +1,125 @@
+/* channel/transport.h - the vtable: what a transport gives to the channel layer, slot by slot, as a contract.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * channel.c owns what all transports share: deadlines, turns between threads, fork checks, interrupts, sizes against
+ * max_message, types against the traits, counters, sentences for everyday outcomes.  A transport never waits in a try_
+ * slot and never looks at a deadline; it says -EAGAIN, and channel.c waits on the wait sets that the transport filled.
+ *
+ * Threads: channel.c sees to it that no two try_ slots of one direction run at once, and on a duplex endpoint no two of
+ * either direction, except wait(), which runs without the lock. */
+#ifndef WHERRY_CHANNEL_TRANSPORT_H
+#define WHERRY_CHANNEL_TRANSPORT_H
+
+#include <stdatomic.h>
+#include <wherry/channel.h>
+#include <wherry/traits.h>
+
+#include "base/wait.h"
+#include "channel/config.h"
+
+/* Each counter has one writer at a time (the turn's holder), so that plain loads and stores suffice. */
+struct wherry__counters {
+    _Atomic uint64_t sent_messages, sent_bytes, send_waits;
+    _Atomic uint64_t received_messages, received_bytes, receive_waits, ends;
+    _Atomic uint64_t dropped, refused, accepted, peers;
+};
+
+static inline void wherry__count(_Atomic uint64_t *counter, uint64_t more)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+/* What a transport sees of its channel. */
+struct wherry__endpoint {
+    const struct wherry__transport *transport;
+    struct wherry__config *config;
+    void *state;                   /* transport->state_size bytes, zeroed before open() */
+    uint64_t born;                 /* the generation of the process that opened or adopted it (base/fd.h) */
+    struct wherry__wait receiving; /* open when the role receives: what to wait on for a message */
+    struct wherry__wait sending;   /* open when the role sends: what to wait on until a send would not wait */
+    struct wherry__counters counters;
+};
+
+enum wherry__direction { WHERRY__SENDING, WHERRY__RECEIVING };
+
+struct wherry__transport {
+    struct wherry_traits traits;
+    unsigned options; /* WHERRY__OPTION_... that it has a use for */
+    unsigned roles;   /* bit (1 << role) set: open() takes it */
+    size_t state_size;
+
+    /* Open the object.  The wait sets of the role's directions are open and empty; fill them.  May wait until the deadline
+     * for an address to appear, nowhere else.  On failure leaves a state that close() can be called on.  NULL: comes as
+     * a pair only. */
+    int (*open)(struct wherry__endpoint *endpoint, wherry_time deadline);
+
+    /* The same for a connected pair; both are closed by the caller on failure.  NULL: opens by URL only.
+     * [0] has role RECEIVE and [1] SEND, or both BOTH for duplex objects. */
+    int (*pair)(struct wherry__endpoint *endpoints[2]);
+
+    /* Take as many of the `count` messages as can be taken now, in order; *ret_taken of them are accepted.
+     * Checked by the caller: sizes against max_message, types against the traits, data not NULL.
+     * Returns 0 when at least one was taken, or -EAGAIN (nothing of the first was taken and nothing is left behind), or
+     * -EINPROGRESS: *ret_taken were taken whole and one more was begun, whose memory the transport goes on
+     * reading until try_finish() returns 0 or keep() was called; or another -errno with the sentence set, with *ret_taken
+     * messages before it accepted.  With WHERRY_MORE in flags messages may be kept in memory. */
+    int (*try_send)(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
+                    unsigned flags, size_t *ret_taken);
+
+    /* Hand everything kept, and a message begun, to the kernel.  0: nothing is kept any more; -EAGAIN; or -errno: what was
+     * kept is dropped.  NULL: nothing is ever kept. */
+    int (*try_finish)(struct wherry__endpoint *endpoint);
+
+    /* Copy the rest of a message begun, since its sender's memory is about to go.  0, or -ENOMEM: the connection is cut,
+     * so that nobody reads a torn message.  NULL: try_send() never says -EINPROGRESS. */
+    int (*keep)(struct wherry__endpoint *endpoint);
+
+    /* Find the next message.  1: *ret_loan has it; its memory is `buffer` (capacity bytes, which the transport may use as it
+     * likes; NULL for a borrow) or the transport's own, valid until give_back().  0: the end.  -EAGAIN, -EBADMSG or
+     * another -errno, with the sentence set save for -EAGAIN.  After -EAGAIN the transport may hold part of a message in
+     * `buffer`: rescue() is called before the buffer goes. */
+    int (*try_borrow)(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
+
+    /* The message of the last try_borrow() is received.  Not called: it is the next one again, and if it lay in
+     * `buffer`, rescue() is called first. */
+    void (*give_back)(struct wherry__endpoint *endpoint);
+
+    /* The caller's buffer goes away: move what lies in it to memory of the transport's own.  0 or -ENOMEM (the part is
+     * dropped, the connection cut).  NULL: the buffer is only filled with whole messages that are then given back. */
+    int (*rescue)(struct wherry__endpoint *endpoint);
+
+    /* Whether a message may be had without the kernel: rings the bell for those who poll. */
+    bool (*ready)(struct wherry__endpoint *endpoint);
+
+    /* Wait in place of the wait set: `to` is the addressee when sending.  NULL: wherry__wait_for() on the set. */
+    int (*wait)(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline);
+
+    /* No more will be sent (all kept bytes are out): tell the peers.  NULL: -EOPNOTSUPP. */
+    int (*finish)(struct wherry__endpoint *endpoint);
+
+    /* As wherry_channel_peer(). */
+    int (*peer)(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
+
+    /* In a forked child, for an inheritable endpoint: forget what belongs to the parent (kept bytes, connections of a
+     * listening endpoint), fill the new wait sets.  NULL: cannot be inherited. */
+    int (*adopt)(struct wherry__endpoint *endpoint);
+
+    /* The descriptors that a program started by exec would need: [0] to receive, [1] to send, -1 for none.  Async-signal-
+     * safe.  NULL: -EOPNOTSUPP. */
+    int (*descriptors)(struct wherry__endpoint *endpoint, int ret_fds[2]);
+
+    /* Free everything; on half-opened endpoints too.  `own`: this process opened it, so names it created go too;
+     * otherwise nothing but memory and descriptors (wherry__fd_close_from()). */
+    void (*close)(struct wherry__endpoint *endpoint, bool own);
+};
+
+/* The table: one line a transport, ends with NULL.  The first that answers to a scheme is taken. */
+extern const struct wherry__transport *const wherry__transports[];
+
+/* For tests: when not NULL, looked at before the table, so that a double can stand in for a transport. */
+extern const struct wherry__transport *wherry__transport_double;
+
+const struct wherry__transport *wherry__transport_find(const char *scheme);
+
+#endif
