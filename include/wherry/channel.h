@@ -57,12 +57,25 @@ struct wherry_channel_options {
     wherry_time spin;      /* ns a receive tries again and again before it sleeps; default 0 */
     bool single_thread;    /* one thread at a time uses the endpoint: no locks */
     bool inheritable;      /* forked children may go on using it */
+    bool report_ends;      /* listening endpoints: each peer's own end comes as a message of 0 bytes marked WHERRY_ENDED, and
+                            * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself once
+                            * it has ended and was sent as many messages as came from it */
     enum { WHERRY_READ_AHEAD_DEFAULT = 0, WHERRY_READ_AHEAD_YES = 1, WHERRY_READ_AHEAD_NO = 2 } read_ahead;
     /* URL key: read_ahead=yes|no.  Whether one read may take in more bytes than the message asked for.  Default: no
      * where other processes may share the descriptor (fd:, and inheritable endpoints), yes elsewhere. */
 };
 
-#define WHERRY_CHANNEL_OPTIONS { .size = sizeof(struct wherry_channel_options) }
+#ifdef __cplusplus
+static inline struct wherry_channel_options wherry__channel_options(void)
+{
+    struct wherry_channel_options options = wherry_channel_options();
+    options.size = sizeof options;
+    return options;
+}
+#define WHERRY_CHANNEL_OPTIONS wherry__channel_options()
+#else
+#define WHERRY_CHANNEL_OPTIONS {.size = sizeof(struct wherry_channel_options)}
+#endif
 
 /* Who is at the other end, as far as the kernel vouches for it. */
 struct wherry_peer {
@@ -88,11 +101,12 @@ struct wherry_message {
 struct wherry_info {
     size_t size;
     int64_t type;
-    uint32_t flags; /* WHERRY_INCOMPLETE, WHERRY_REDELIVERED */
+    uint32_t flags; /* WHERRY_INCOMPLETE, WHERRY_REDELIVERED, WHERRY_ENDED */
     struct wherry_peer peer;
 };
 #define WHERRY_INCOMPLETE 1u  /* the last record of a line or nul stream had no delimiter */
 #define WHERRY_REDELIVERED 2u /* given before to a receiver that died holding it */
+#define WHERRY_ENDED 4u       /* no message: the peer sends no more (only with report_ends) */
 
 /* A message on loan, readable in place until it is returned. */
 struct wherry_loan {
@@ -215,6 +229,11 @@ WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
 /* Who is at the other end: of the peer with this id, or with id 0 of the only one.  -ENOTCONN: gone or none;
  * -EDESTADDRREQ: more than one; -EOPNOTSUPP: the kernel does not say. */
 WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer);
+
+/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, then its connection is closed;
+ * what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN or -ETIMEDOUT: what was
+ * kept could not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening endpoint. */
+WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline);
 
 /* What went through so far.  Each number is exact; together they may be from slightly different moments.
  * `size` is sizeof(*ret_stats): a newer library writes no more than that. */

@@ -22,7 +22,7 @@ struct wherry__config {
     size_t max_message, max_memory, capacity;
     uint32_t mode, backlog, writers;
     wherry_time spin;
-    bool single_thread, inheritable;
+    bool single_thread, inheritable, report_ends;
     int read_ahead;
 };
 

@@ -38,6 +38,7 @@ struct wherry__endpoint {
     uint64_t born;                 /* the generation of the process that opened or adopted it (base/fd.h) */
     struct wherry__wait receiving; /* open when the role receives: what to wait on for a message */
     struct wherry__wait sending;   /* open when the role sends: what to wait on until a send would not wait */
+    bool by_events; /* try_ slots look only at what the last wait reported: "now" needs a wait of no length */
     struct wherry__counters counters;
 };
 
@@ -97,6 +98,9 @@ struct wherry__transport {
 
     /* No more will be sent (all kept bytes are out): tell the peers.  NULL: -EOPNOTSUPP. */
     int (*finish)(struct wherry__endpoint *endpoint);
+
+    /* Let a peer go.  -EAGAIN: bytes are kept for it, and not `forced`; -ENOTCONN.  NULL: -EOPNOTSUPP. */
+    int (*disconnect)(struct wherry__endpoint *endpoint, uint64_t id, bool forced);
 
     /* As wherry_channel_peer(). */
     int (*peer)(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);

@@ -1,0 +1,13 @@
+/* base/holder.h - who holds a lock, for sentences that name a process.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_BASE_HOLDER_H
+#define WHERRY_BASE_HOLDER_H
+
+#include <sys/types.h>
+
+/* The process that took a flock(2) on the file behind `fd`, from /proc/locks; 0 when it cannot be known (another PID
+ * namespace, no /proc, just released).  A hint for people: never decide by it. */
+pid_t wherry__holder_of_flock(int fd);
+
+#endif

@@ -1,0 +1,38 @@
+/* channel/channel.h - an endpoint in memory.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_CHANNEL_CHANNEL_H
+#define WHERRY_CHANNEL_CHANNEL_H
+
+#include <pthread.h>
+
+#include "base/turn.h"
+#include "channel/transport.h"
+
+struct wherry_channel {
+    struct wherry__endpoint endpoint;
+    struct wherry__config config;
+    uint64_t creator;            /* the generation that opened it: it alone removes names */
+    bool threads;                /* locks are used */
+    bool types;                  /* the transport, framed like this, carries them */
+    struct wherry__turn turns[2]; /* by direction */
+    pthread_mutex_t lock;
+
+    _Atomic uint32_t interrupts; /* how often interrupt() was called */
+    uint32_t answered[2];        /* how many of them each direction has reported; under its turn */
+
+    _Atomic bool polled; /* somebody has the receive descriptor */
+    bool rung;           /* the receiving bell rings for what lies in memory; under the receiving turn */
+
+    _Atomic bool lent; /* between borrow and return, during which the borrower has the receiving turn */
+    pthread_t borrower;
+    size_t lent_size;
+
+    _Atomic bool reserved;
+    void *reserve_data;
+    size_t reserve_size, reserve_capacity;
+};
+
+int wherry__channel_flush_for_close(struct wherry_channel *channel, wherry_time deadline);
+
+#endif

@@ -1,0 +1,355 @@
+/* channel/crowd.c - owns the members of a listening endpoint: who comes, who goes, who is who.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "channel/crowd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/size.h"
+#include "base/sys.h"
+#include "base/why.h"
+#include "socket/unix.h"
+
+/* With more members than this each gives its buffers back whenever they are empty. */
+enum { MANY = 32 };
+/* Connections taken in before others get their turn. */
+enum { ACCEPT_TURN = 64 };
+/* A wait for one peer looks at its place in the table again after this long. */
+#define WAIT_SLICE (50 * WHERRY_MILLISECOND)
+
+struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint)
+{
+    return endpoint->state;
+}
+
+/* ---- the table ---- */
+
+static struct wherry__member **bucket_of(const struct wherry__crowd *crowd, uint64_t id)
+{
+    return &crowd->buckets[id & (crowd->bucket_count - 1)]; /* ids count up: they spread by themselves */
+}
+
+struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uint64_t id)
+{
+    if (!crowd->bucket_count)
+        return NULL;
+    struct wherry__member *member = *bucket_of(crowd, id);
+    while (member && member->link.peer.id != id)
+        member = member->hash_next;
+    return member;
+}
+
+static int grow_table(struct wherry__crowd *crowd)
+{
+    if (crowd->count < crowd->bucket_count)
+        return 0;
+    struct wherry__crowd larger = {.bucket_count = wherry__size_max(16, crowd->bucket_count * 2)};
+    larger.buckets = calloc(larger.bucket_count, sizeof *larger.buckets);
+    if (!larger.buckets)
+        return -ENOMEM;
+    for (size_t i = 0; i < crowd->bucket_count; i++)
+        while (crowd->buckets[i]) {
+            struct wherry__member *member = crowd->buckets[i];
+            crowd->buckets[i] = member->hash_next;
+            struct wherry__member **bucket = bucket_of(&larger, member->link.peer.id);
+            member->hash_next = *bucket;
+            *bucket = member;
+        }
+    free(crowd->buckets);
+    crowd->buckets = larger.buckets;
+    crowd->bucket_count = larger.bucket_count;
+    return 0;
+}
+
+static int insert(struct wherry__crowd *crowd, struct wherry__member *member)
+{
+    pthread_mutex_lock(&crowd->table_lock);
+    int result = grow_table(crowd);
+    if (result == 0) {
+        struct wherry__member **bucket = bucket_of(crowd, member->link.peer.id);
+        member->hash_next = *bucket;
+        *bucket = member;
+        if (crowd->first) {
+            member->next = crowd->first;
+            member->previous = crowd->first->previous;
+            member->previous->next = member->next->previous = member;
+        } else {
+            crowd->first = member->next = member->previous = member;
+        }
+        crowd->count++;
+        crowd->live++;
+    }
+    pthread_mutex_unlock(&crowd->table_lock);
+    return result;
+}
+
+static void take_out(struct wherry__crowd *crowd, struct wherry__member *member)
+{
+    pthread_mutex_lock(&crowd->table_lock);
+    struct wherry__member **place = bucket_of(crowd, member->link.peer.id);
+    while (*place != member)
+        place = &(*place)->hash_next;
+    *place = member->hash_next;
+    member->previous->next = member->next;
+    member->next->previous = member->previous;
+    if (crowd->first == member)
+        crowd->first = member->next == member ? NULL : member->next;
+    crowd->count--;
+    pthread_mutex_unlock(&crowd->table_lock);
+}
+
+static void take_from_queue(struct wherry__crowd *crowd, struct wherry__member *member)
+{
+    struct wherry__member *before = NULL;
+    for (struct wherry__member *m = crowd->queue_head; member->queued && m; before = m, m = m->queue_next) {
+        if (m != member)
+            continue;
+        if (before)
+            before->queue_next = m->queue_next;
+        else
+            crowd->queue_head = m->queue_next;
+        if (crowd->queue_tail == m)
+            crowd->queue_tail = before;
+        member->queued = false;
+    }
+}
+
+/* ---- coming and going ---- */
+
+static void count_live(struct wherry__endpoint *endpoint)
+{
+    atomic_store_explicit(&endpoint->counters.peers, wherry__crowd_of(endpoint)->live, memory_order_relaxed);
+}
+
+void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member *member)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (member->ended)
+        return;
+    member->ended = true;
+    crowd->end_due |= --crowd->live == 0;
+    count_live(endpoint);
+}
+
+void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    wherry__crowd_end(endpoint, member);
+    take_from_queue(crowd, member);
+    take_out(crowd, member);
+    uint64_t id = member->link.peer.id;
+    wherry__wait_remove(&endpoint->receiving, member->link.in_fd);
+    wherry__wait_remove(&endpoint->sending, member->link.in_fd);
+    wherry__wait_drop(&endpoint->receiving, id);
+    wherry__wait_drop(&endpoint->sending, id);
+    if (crowd->current == member)
+        crowd->current = NULL;
+    if (crowd->begun == member)
+        crowd->begun = NULL;
+    if (crowd->in_buffer == member)
+        crowd->in_buffer = NULL;
+    wherry__link_fini(&member->link, endpoint->born);
+    free(member);
+}
+
+/* Whether nothing can reach it any more; a peer that has only ended its sending can still be answered. */
+bool wherry__crowd_hung_up(const struct wherry__member *member)
+{
+    struct pollfd poll = {.fd = member->link.in_fd};
+    static const struct timespec at_once;
+    return wherry__sys.ppoll(&poll, 1, &at_once) == 1 && (poll.revents & (POLLHUP | POLLERR));
+}
+
+void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member)
+{
+    bool keeps = wherry__link_keeps(&member->link);
+    if (endpoint->config->role != WHERRY_BOTH || keeps == member->watches_tail)
+        return;
+    member->watches_tail = keeps;
+    wherry__wait_change(&endpoint->receiving, member->link.in_fd, (member->ended ? 0u : EPOLLIN) | (keeps ? EPOLLOUT : 0u),
+                        member->link.peer.id);
+}
+
+static int watch(struct wherry__endpoint *endpoint, struct wherry__member *member)
+{
+    int role = endpoint->config->role, result = 0;
+    uint64_t id = member->link.peer.id;
+    if (role & WHERRY_RECEIVE)
+        result = wherry__wait_add(&endpoint->receiving, member->link.in_fd, EPOLLIN, id);
+    if (result == 0 && (role & WHERRY_SEND))
+        result = wherry__wait_add(&endpoint->sending, member->link.in_fd,
+                                  EPOLLOUT | (role == WHERRY_SEND ? EPOLLIN | EPOLLRDHUP : 0u), id);
+    return result;
+}
+
+static int admit(struct wherry__endpoint *endpoint, int fd)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__credentials credentials = {.pid = 0};
+    bool known = wherry__credentials_of_connection(fd, &credentials) == 0;
+    if (!known || !wherry__allow_check(&endpoint->config->allow, credentials.uid)) {
+        wherry__count(&endpoint->counters.refused, 1);
+        wherry__fd_close(&fd);
+        return 0;
+    }
+    struct wherry__member *member = calloc(1, sizeof *member);
+    if (!member) {
+        wherry__fd_close(&fd);
+        return wherry__fail(ENOMEM, "%s: no memory for another peer", endpoint->config->name);
+    }
+    struct wherry__link *link = &member->link;
+    wherry__link_init(link, endpoint->config, &endpoint->counters);
+    link->kind = crowd->kind;
+    link->in_fd = link->out_fd = fd;
+    link->exact = endpoint->config->read_ahead == WHERRY_READ_AHEAD_NO;
+    link->lean = crowd->count >= MANY;
+    link->peer = (struct wherry_peer){.id = ++crowd->last_id,
+                                      .has_credentials = true,
+                                      .pid = credentials.pid,
+                                      .uid = credentials.uid,
+                                      .gid = credentials.gid};
+    int result = wherry__unix_resize(fd, endpoint->config->capacity, endpoint->config->name);
+    if (result == 0 && insert(crowd, member) < 0)
+        result = wherry__fail(ENOMEM, "%s: no memory for another peer", endpoint->config->name);
+    if (result < 0) {
+        wherry__link_fini(link, endpoint->born);
+        free(member);
+        return result;
+    }
+    result = watch(endpoint, member);
+    if (result < 0) {
+        wherry__crowd_remove(endpoint, member);
+        return result;
+    }
+    crowd->had = true;
+    crowd->end_due = false; /* a sender is there again before anybody was told that there was none */
+    wherry__count(&endpoint->counters.accepted, 1);
+    count_live(endpoint);
+    return 0;
+}
+
+int wherry__crowd_accept(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    for (int i = 0; i < ACCEPT_TURN; i++) {
+        int fd = wherry__unix_accept(crowd->listener);
+        if (fd == -EAGAIN)
+            return 0;
+        if (fd == -ECONNABORTED || fd == -EINTR)
+            continue;
+        if (fd == -EMFILE || fd == -ENFILE)
+            return wherry__fail(-fd, "%s: no descriptor is left to accept a connection; raise the limit (ulimit -n)",
+                                endpoint->config->name);
+        int result = fd < 0 ? wherry__fail_errno(-fd, "%s: accepting failed", endpoint->config->name)
+                            : admit(endpoint, fd);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int wherry__crowd_start(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    int role = endpoint->config->role, result = 0;
+    pthread_mutex_init(&crowd->table_lock, NULL);
+    endpoint->by_events = true;
+    if (role & WHERRY_RECEIVE)
+        result = wherry__wait_add(&endpoint->receiving, crowd->listener, EPOLLIN, WHERRY__CROWD_LISTENER);
+    if (result == 0 && (role & WHERRY_SEND))
+        result = wherry__wait_add(&endpoint->sending, crowd->listener, EPOLLIN, WHERRY__CROWD_LISTENER);
+    return result;
+}
+
+void wherry__crowd_fini(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->first;
+    for (size_t i = 0; i < crowd->count; i++) {
+        struct wherry__member *next = member->next;
+        wherry__link_fini(&member->link, endpoint->born);
+        free(member);
+        member = next;
+    }
+    free(crowd->buckets);
+    crowd->buckets = NULL;
+    crowd->bucket_count = crowd->count = crowd->live = 0;
+    crowd->first = crowd->current = crowd->in_buffer = crowd->queue_head = crowd->queue_tail = crowd->begun = NULL;
+}
+
+int wherry__crowd_adopt(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    wherry__crowd_fini(endpoint);
+    crowd->end_due = crowd->had = false;
+    return wherry__crowd_start(endpoint);
+}
+
+/* ---- asking and letting go ---- */
+
+int wherry__crowd_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
+                       wherry_time deadline)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (direction == WHERRY__RECEIVING)
+        return wherry__wait_for(&endpoint->receiving, deadline);
+    pthread_mutex_lock(&crowd->table_lock);
+    struct wherry__member *member = to ? wherry__crowd_find(crowd, to) : NULL;
+    int fd = member ? member->link.out_fd : -1;
+    pthread_mutex_unlock(&crowd->table_lock);
+    if (fd < 0)
+        return to ? 0 : wherry__wait_for(&endpoint->sending, deadline);
+    wherry_time until = wherry_after(WAIT_SLICE); /* the descriptor may be closed by another thread meanwhile */
+    int result = wherry__wait_one(&endpoint->sending, fd, POLLOUT, until < deadline ? until : deadline);
+    return result == -ETIMEDOUT && until < deadline ? 0 : result;
+}
+
+int wherry__crowd_finish(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->first;
+    for (size_t i = 0; i < crowd->count; i++, member = member->next)
+        wherry__sys.shutdown(member->link.out_fd, SHUT_WR);
+    return 0;
+}
+
+static int no_such_peer(const struct wherry__endpoint *endpoint, uint64_t id)
+{
+    return wherry__fail(ENOTCONN, "%s: peer %llu is not connected", endpoint->config->name, (unsigned long long)id);
+}
+
+int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, bool forced)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = wherry__crowd_find(crowd, id);
+    if (!member || member->leaving)
+        return no_such_peer(endpoint, id);
+    if (!forced && wherry__link_keeps(&member->link)) {
+        int result = wherry__link_push(&member->link);
+        if (result == -EAGAIN)
+            return result;
+    }
+    if (member == crowd->current) { /* it may be lent from at this moment */
+        wherry__sys.shutdown(member->link.in_fd, SHUT_RDWR);
+        member->leaving = true;
+        return 0;
+    }
+    wherry__crowd_remove(endpoint, member);
+    return 0;
+}
+
+int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (id == 0 && crowd->count > 1)
+        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name, crowd->count);
+    struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
+    if (!member || member->leaving)
+        return id ? no_such_peer(endpoint, id)
+                  : wherry__fail(ENOTCONN, "%s: nobody is connected", endpoint->config->name);
+    *ret_peer = member->link.peer;
+    return 0;
+}

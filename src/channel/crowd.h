@@ -1,0 +1,77 @@
+/* channel/crowd.h - listening endpoints: one socket that accepts, any number of connections behind one endpoint.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * No threads: the wait sets hold the listener and every connection, and a receive takes from whoever has something, in
+ * turns bounded by bytes.  A transport's state begins with a struct wherry__crowd; then these functions are its slots. */
+#ifndef WHERRY_CHANNEL_CROWD_H
+#define WHERRY_CHANNEL_CROWD_H
+
+#include <pthread.h>
+
+#include "channel/link.h"
+#include "channel/transport.h"
+
+struct wherry__member {
+    struct wherry__link link;
+    struct wherry__member *hash_next;
+    struct wherry__member *next, *previous; /* all members, in a ring */
+    struct wherry__member *queue_next;      /* the queue of those with messages in memory */
+    bool queued;
+    bool ended;        /* it sends no more: not counted among the live */
+    bool end_reported; /* with report_ends */
+    bool leaving;      /* disconnected while it was being received from: goes at the next receive */
+    bool watches_tail; /* the receiving set also waits until what is kept can be written */
+    uint64_t unanswered; /* messages that came from it less those that went to it */
+};
+
+struct wherry__crowd {
+    int listener;                   /* a copy: the transport owns it */
+    enum wherry__link_kind kind;    /* of what is accepted */
+    pthread_mutex_t table_lock;     /* around changes of the table: wait() looks a peer up without the channel's lock */
+    struct wherry__member **buckets; /* by id */
+    size_t bucket_count;            /* a power of two */
+    struct wherry__member *first;   /* any of the ring: where the next message without addressee goes */
+    size_t count, live;
+    uint64_t last_id;
+    struct wherry__member *current; /* being received from, and lent from */
+    struct wherry__member *in_buffer; /* a part of its message lies in the receiver's buffer */
+    size_t credit;                  /* bytes until it is another's turn */
+    struct wherry__member *queue_head, *queue_tail;
+    bool end_due;                   /* the live fell to none; to be reported */
+    bool had;                       /* somebody was connected once */
+    struct wherry__member *begun;   /* a message to it is half written from the sender's memory */
+};
+
+/* listener and kind are set: fill the wait sets.  0 or -errno. */
+int wherry__crowd_start(struct wherry__endpoint *endpoint);
+/* In a forked child: the connections are the parent's. */
+int wherry__crowd_adopt(struct wherry__endpoint *endpoint);
+void wherry__crowd_fini(struct wherry__endpoint *endpoint);
+
+int wherry__crowd_try_send(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
+                           unsigned flags, size_t *ret_taken);
+int wherry__crowd_try_finish(struct wherry__endpoint *endpoint);
+int wherry__crowd_keep(struct wherry__endpoint *endpoint);
+int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                             struct wherry_loan *ret_loan);
+void wherry__crowd_give_back(struct wherry__endpoint *endpoint);
+int wherry__crowd_rescue(struct wherry__endpoint *endpoint);
+bool wherry__crowd_ready(struct wherry__endpoint *endpoint);
+int wherry__crowd_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
+                       wherry_time deadline);
+int wherry__crowd_finish(struct wherry__endpoint *endpoint);
+int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, bool forced);
+int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
+
+/* Between crowd.c, crowd_receive.c and crowd_send.c. */
+#define WHERRY__CROWD_LISTENER UINT64_C(0) /* its key in the wait sets; a member's is its id, from 1 */
+struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint);
+struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uint64_t id);
+int wherry__crowd_accept(struct wherry__endpoint *endpoint);
+void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member);
+void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member *member); /* it sends no more */
+void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member);
+bool wherry__crowd_hung_up(const struct wherry__member *member);
+
+#endif

@@ -1,0 +1,194 @@
+/* channel/crowd_receive.c - owns the order in which the members of a listening endpoint are received from.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Whoever sent last is asked first, without the kernel in between, until its turn of TURN bytes is over or it has nothing;
+ * then come those whom the last wait reported, then those who had to stop with messages in memory. */
+#include <errno.h>
+
+#include "base/size.h"
+#include "base/why.h"
+#include "channel/crowd.h"
+
+/* Bytes in a turn, and what a message costs beside its own. */
+enum { TURN = 262144, PER_MESSAGE = 1024 };
+
+static void enqueue(struct wherry__crowd *crowd, struct wherry__member *member)
+{
+    if (member->queued)
+        return;
+    member->queued = true;
+    member->queue_next = NULL;
+    if (crowd->queue_tail)
+        crowd->queue_tail->queue_next = member;
+    else
+        crowd->queue_head = member;
+    crowd->queue_tail = member;
+}
+
+static struct wherry__member *dequeue(struct wherry__crowd *crowd)
+{
+    struct wherry__member *member = crowd->queue_head;
+    if (member) {
+        crowd->queue_head = member->queue_next;
+        if (!crowd->queue_head)
+            crowd->queue_tail = NULL;
+        member->queued = false;
+    }
+    return member;
+}
+
+/* It sends no more.  Whoever may still be answered stays, silent in the receiving set, until that was done. */
+static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *member, struct wherry_loan *ret_loan)
+{
+    bool reports = endpoint->config->report_ends && !member->ended;
+    bool hung_up = wherry__crowd_hung_up(member);
+    bool owed = endpoint->config->role == WHERRY_BOTH && (member->unanswered || wherry__link_keeps(&member->link));
+    uint64_t id = member->link.peer.id;
+    ret_loan->data = NULL;
+    ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .peer = member->link.peer};
+    if (!endpoint->config->report_ends && (hung_up || !owed)) {
+        wherry__crowd_remove(endpoint, member);
+    } else {
+        wherry__crowd_end(endpoint, member);
+        if (hung_up) /* epoll would report it for ever */
+            wherry__wait_remove(&endpoint->receiving, member->link.in_fd);
+        else
+            wherry__wait_change(&endpoint->receiving, member->link.in_fd, member->watches_tail ? EPOLLOUT : 0u, id);
+        wherry__crowd_of(endpoint)->current = NULL;
+    }
+    return reports ? 1 : -EAGAIN;
+}
+
+/* Its connection is of no more use. */
+static int cut(struct wherry__endpoint *endpoint, struct wherry__member *member, int code)
+{
+    wherry__count(&endpoint->counters.refused, 1);
+    wherry__crowd_remove(endpoint, member);
+    return code;
+}
+
+/* Ask one member.  1: lent, and it is the current one (or its end is reported); -EAGAIN: nothing from it; or a failure to
+ * report. */
+static int ask(struct wherry__endpoint *endpoint, struct wherry__member *member, void *buffer, size_t capacity,
+               struct wherry_loan *ret_loan)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (member->ended)
+        return -EAGAIN;
+    if (crowd->in_buffer && crowd->in_buffer != member)
+        wherry__crowd_rescue(endpoint);
+    int result = wherry__link_borrow(&member->link, buffer, capacity, ret_loan);
+    crowd->in_buffer = result == -EAGAIN && wherry__link_in_buffer(&member->link) ? member : NULL;
+    if (result == 1) {
+        if (crowd->current != member) {
+            crowd->current = member;
+            crowd->credit = TURN;
+        }
+        return 1;
+    }
+    if (result == 0)
+        return let_end(endpoint, member, ret_loan);
+    if (result != -EAGAIN)
+        return cut(endpoint, member, result);
+    if (crowd->current == member)
+        crowd->current = NULL;
+    return -EAGAIN;
+}
+
+/* What the wait said of a member that has ended, or that has room for what is kept. */
+static void tend(struct wherry__endpoint *endpoint, struct wherry__member *member, uint32_t events)
+{
+    if (wherry__link_keeps(&member->link) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))) {
+        wherry__link_push(&member->link);
+        wherry__crowd_watch_tail(endpoint, member);
+    }
+    if (!member->ended)
+        return;
+    bool hung_up = events & (EPOLLHUP | EPOLLERR);
+    if (endpoint->config->report_ends) {
+        if (hung_up)
+            wherry__wait_remove(&endpoint->receiving, member->link.in_fd);
+    } else if (hung_up || (!member->unanswered && !wherry__link_keeps(&member->link))) {
+        wherry__crowd_remove(endpoint, member);
+    }
+}
+
+static int take_event(struct wherry__endpoint *endpoint, const struct epoll_event *event, void *buffer, size_t capacity,
+                      struct wherry_loan *ret_loan)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (event->data.u64 == WHERRY__CROWD_LISTENER) {
+        int result = wherry__crowd_accept(endpoint);
+        return result < 0 ? result : -EAGAIN;
+    }
+    struct wherry__member *member = wherry__crowd_find(crowd, event->data.u64);
+    if (!member)
+        return -EAGAIN;
+    bool ended = member->ended;
+    tend(endpoint, member, event->events);
+    if (ended || !(event->events & ~(uint32_t)EPOLLOUT))
+        return -EAGAIN;
+    return ask(endpoint, member, buffer, capacity, ret_loan);
+}
+
+/* The current member's turn is over: the others are looked at, and it goes to the end of the queue. */
+static void end_turn(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->current;
+    crowd->current = NULL;
+    if (wherry__link_ready(&member->link))
+        enqueue(crowd, member);
+    wherry__wait_for(&endpoint->receiving, WHERRY_NOW);
+}
+
+int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                             struct wherry_loan *ret_loan)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct epoll_event event;
+    if (crowd->current && crowd->current->leaving)
+        wherry__crowd_remove(endpoint, crowd->current);
+    if (crowd->current && crowd->credit == 0)
+        end_turn(endpoint);
+    int result = crowd->current ? ask(endpoint, crowd->current, buffer, capacity, ret_loan) : -EAGAIN;
+    while (result == -EAGAIN && wherry__wait_next(&endpoint->receiving, &event))
+        result = take_event(endpoint, &event, buffer, capacity, ret_loan);
+    struct wherry__member *member;
+    while (result == -EAGAIN && (member = dequeue(crowd)))
+        result = ask(endpoint, member, buffer, capacity, ret_loan);
+    if (result == -EAGAIN && crowd->end_due) {
+        crowd->end_due = false;
+        return 0;
+    }
+    return result;
+}
+
+void wherry__crowd_give_back(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->current;
+    if (!member)
+        return; /* the report of an end */
+    size_t before = member->link.loan;
+    wherry__link_give_back(&member->link);
+    size_t cost = PER_MESSAGE + before;
+    crowd->credit -= wherry__size_min(cost, crowd->credit);
+    member->unanswered++;
+}
+
+int wherry__crowd_rescue(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->in_buffer;
+    crowd->in_buffer = NULL;
+    return member ? wherry__link_rescue(&member->link) : 0;
+}
+
+bool wherry__crowd_ready(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    return crowd->queue_head || crowd->end_due || endpoint->receiving.next < endpoint->receiving.count ||
+           (crowd->current && (crowd->current->leaving || wherry__link_ready(&crowd->current->link)));
+}

@@ -1,0 +1,123 @@
+/* channel/link.h - one connection: descriptors, what was read ahead of the receiver, what is kept for the sender.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Everything that pipes, FIFOs and sockets share is here, once: link.c reads a byte stream, link_send.c writes one,
+ * link_packet.c does both where the kernel keeps boundaries, parts.c puts split messages together.  Endpoints with one
+ * connection are single.c, those with many crowd.c. */
+#ifndef WHERRY_CHANNEL_LINK_H
+#define WHERRY_CHANNEL_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <wherry/channel.h>
+
+#include "channel/framing.h"
+#include "channel/parts.h"
+#include "channel/transport.h"
+#include "socket/credentials.h"
+
+enum wherry__link_kind {
+    WHERRY__LINK_PIPE,   /* pipe or FIFO */
+    WHERRY__LINK_SOCKET, /* stream socket */
+    WHERRY__LINK_PACKET, /* seqpacket or datagram socket: the kernel keeps the boundaries */
+    WHERRY__LINK_FILE,   /* terminal, device, regular file: read and write alone */
+};
+
+struct wherry__buffer {
+    uint8_t *data;
+    size_t start, end, capacity; /* what counts is [start, end) */
+};
+
+struct wherry__link {
+    enum wherry__link_kind kind;
+    int in_fd, out_fd;  /* the same for sockets; -1 when there is none */
+    bool blocks;        /* descriptors without O_NONBLOCK that others share: ask poll before each call */
+    bool exact;         /* read no further than the message asks for */
+    bool atoms;         /* several writers: no write over PIPE_BUF */
+    bool fifo;          /* a read of 0 may mean that no writer has come yet */
+    bool credentials;   /* SO_PASSCRED is set: each read says who wrote */
+    bool datagram;      /* a packet of 0 bytes is never the end */
+    bool lean;          /* one of many: give memory back as soon as it is empty */
+    const struct wherry__config *config;
+    struct wherry__counters *counters;
+    struct wherry_peer peer;
+
+    /* receiving */
+    struct wherry__buffer in;
+    size_t scanned;      /* how far the front of `in` was searched for a delimiter */
+    struct {             /* a message too big for `in`, read straight to where it will be delivered from */
+        uint8_t *data;   /* `memory`, or the receiver's buffer */
+        uint8_t *memory; /* own, kept for the next one */
+        size_t capacity; /* of memory */
+        size_t size, filled;
+        uint32_t type;
+        bool active;
+    } big;
+    size_t expected;                 /* size of the last big message: the next is read with the same in mind */
+    size_t loan;                     /* bytes of `in` that the loan takes; 0 when it lies elsewhere */
+    struct wherry__part_box *boxed;  /* the loan lies here */
+    struct wherry__parts parts;      /* split messages being put together */
+    int peek_fds[2];                 /* a pipe to look ahead with, made when first needed; peek_fds[0] -1 before */
+    bool ended;                      /* the kernel said so */
+    bool seen;                       /* bytes came since the descriptor was opened */
+    bool skipping;                   /* foreign bytes were reported; looking for the next frame */
+
+    /* sending */
+    struct wherry__buffer out;   /* accepted bytes, written before anything else */
+    const uint8_t *rest;         /* the rest of a message begun; NULL when none */
+    size_t rest_size;
+    uint8_t *rest_memory;        /* what `rest` lies in when it was kept */
+    bool rest_delimiter;         /* a delimiter follows the rest */
+    bool rest_parts;             /* the rest goes out in parts */
+    struct wherry__part part;    /* the next of them */
+    uint64_t sender;             /* random; 0 before the first split message; bit 0: its byte is locked (parts.h) */
+    uint32_t part_messages;
+
+    /* packets */
+    uint8_t *hold;     /* max_message bytes of address space, for what does not fit into the receiver's buffer */
+    bool held;         /* a packet lies there */
+    size_t held_size;
+    struct wherry__datagram_address *from; /* where the last datagram came from, when the endpoint wants to know */
+};
+
+/* Bytes that `in` and `out` have room for at first.  One read of a full pipe, and more than a Unix socket usually has. */
+enum { WHERRY__LINK_BUFFER = 65536 };
+
+/* A zeroed link with descriptors and fields above "receiving" set needs no more than this. */
+void wherry__link_init(struct wherry__link *link, const struct wherry__config *config,
+                       struct wherry__counters *counters);
+/* Frees memory and closes the descriptors (as wherry__fd_close_from). */
+void wherry__link_fini(struct wherry__link *link, uint64_t born);
+
+/* As the slots of the same names in transport.h, for this connection. */
+int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
+void wherry__link_give_back(struct wherry__link *link);
+int wherry__link_rescue(struct wherry__link *link);
+bool wherry__link_in_buffer(const struct wherry__link *link); /* part of a message lies in the receiver's buffer */
+bool wherry__link_ready(const struct wherry__link *link);
+int wherry__link_send(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,
+                      size_t *ret_taken);
+int wherry__link_push(struct wherry__link *link); /* try_finish */
+int wherry__link_keep(struct wherry__link *link);
+
+/* Whether bytes are kept for the kernel to take. */
+static inline bool wherry__link_keeps(const struct wherry__link *link)
+{
+    return link->out.end > link->out.start || link->rest;
+}
+/* Forget what is kept: the other end is gone. */
+void wherry__link_drop_kept(struct wherry__link *link);
+
+/* The packet half (kind PACKET); called through the functions above.  `address` names the addressee of datagrams, or is
+ * NULL. */
+int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
+void wherry__packet_give_back(struct wherry__link *link);
+void wherry__packet_fini(struct wherry__link *link);
+int wherry__packet_send(struct wherry__link *link, const struct wherry__datagram_address *address,
+                        const struct wherry_message *messages, size_t count, size_t *ret_taken);
+
+/* Room for `more` bytes behind buffer->end, by moving to the front or growing up to `most`.  0 or -ENOMEM. */
+int wherry__buffer_reserve(struct wherry__buffer *buffer, size_t more, size_t most);
+
+#endif

@@ -1,0 +1,432 @@
+/* channel/link_send.c - owns the sending half of one byte stream: from messages to write(2).
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Small messages are copied behind each other and leave in one write; big ones leave from where they lie, in one call with
+ * what was kept before them.  Where several processes write to one pipe no write exceeds PIPE_BUF, which the kernel keeps
+ * together; a message beyond that goes out in parts (wherry-framing(7)), and a run of full parts in one call: each is
+ * PIPE_BUF bytes, and a pipe that fills up cuts such a run only between them (docs/decisions/parts.md). */
+#include "channel/link.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/size.h"
+#include "base/sys.h"
+#include "base/why.h"
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18: no SIGPIPE */
+#endif
+
+/* Up to this size a copy costs less than another element in the kernel's list of parts. */
+enum { COPY = 2048 };
+/* Parts that leave in one call. */
+enum { RUN = 16 };
+
+/* ---- writing without a signal ---- */
+
+/* Before Linux 6.18 nothing but the signal mask keeps SIGPIPE away on pipes.  A SIGPIPE that was pending before stays. */
+static ssize_t writev_masked(int fd, const struct iovec *parts, int count)
+{
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    ssize_t size = wherry__sys.writev(fd, parts, count);
+    int code = errno;
+    if (size < 0 && code == EPIPE && !sigismember(&pending, SIGPIPE)) {
+        static const struct timespec at_once;
+        while (sigtimedwait(&pipe_only, NULL, &at_once) < 0 && errno == EINTR)
+            ;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = code;
+    return size;
+}
+
+static ssize_t writev_pipe(int fd, const struct iovec *parts, int count)
+{
+    static _Atomic bool no_flag;
+    if (!atomic_load_explicit(&no_flag, memory_order_relaxed)) {
+        ssize_t size = wherry__sys.pwritev2(fd, parts, count, -1, RWF_NOSIGNAL);
+        if (size >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
+            return size;
+        atomic_store_explicit(&no_flag, true, memory_order_relaxed);
+    }
+    return writev_masked(fd, parts, count);
+}
+
+static bool may_write(int fd)
+{
+    struct pollfd poll = {.fd = fd, .events = POLLOUT};
+    static const struct timespec at_once;
+    return wherry__sys.ppoll(&poll, 1, &at_once) == 1;
+}
+
+/* Write without waiting.  Bytes, or -errno: -EAGAIN, and -EPIPE with the sentence set, or another failure. */
+static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count)
+{
+    ssize_t size;
+    if (link->blocks && link->kind != WHERRY__LINK_SOCKET && !may_write(link->out_fd))
+        return -EAGAIN;
+    do {
+        if (link->kind == WHERRY__LINK_SOCKET) {
+            struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+            size = wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } else if (link->kind == WHERRY__LINK_PIPE) {
+            size = writev_pipe(link->out_fd, parts, count);
+        } else {
+            size = wherry__sys.writev(link->out_fd, parts, count);
+        }
+    } while (size < 0 && errno == EINTR);
+    if (size >= 0)
+        return size;
+    if (errno == EAGAIN)
+        return -EAGAIN;
+    if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
+        return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
+    return wherry__fail_errno(errno, "%s: writing failed", link->config->name);
+}
+
+/* ---- what is kept ---- */
+
+void wherry__link_drop_kept(struct wherry__link *link)
+{
+    link->out.start = link->out.end = 0;
+    free(link->rest_memory);
+    link->rest_memory = NULL;
+    link->rest = NULL;
+    link->rest_size = 0;
+    link->rest_delimiter = link->rest_parts = false;
+}
+
+static int failed(struct wherry__link *link, int code)
+{
+    if (code != -EAGAIN)
+        wherry__link_drop_kept(link);
+    return code;
+}
+
+static void rest_end(struct wherry__link *link)
+{
+    free(link->rest_memory);
+    link->rest_memory = NULL;
+    link->rest = NULL;
+    link->rest_size = 0;
+}
+
+/* A descriptor that blocks and that others share would wait inside the kernel with more than PIPE_BUF bytes. */
+static size_t write_limit(const struct wherry__link *link)
+{
+    return link->atoms || (link->blocks && link->kind != WHERRY__LINK_SOCKET) ? WHERRY__PART_ATOM : SIZE_MAX;
+}
+
+/* Write `out` alone.  0 when it is empty. */
+static int push_out(struct wherry__link *link)
+{
+    while (link->out.start < link->out.end) {
+        struct iovec part = {.iov_base = link->out.data + link->out.start,
+                             .iov_len = wherry__size_min(link->out.end - link->out.start, write_limit(link))};
+        ssize_t size = write_parts(link, &part, 1);
+        if (size < 0)
+            return failed(link, (int)size);
+        link->out.start += (size_t)size;
+    }
+    link->out.start = link->out.end = 0;
+    if (link->lean && link->out.data) {
+        free(link->out.data);
+        link->out = (struct wherry__buffer){0};
+    }
+    return 0;
+}
+
+/* Write the next run of parts. */
+static int push_run(struct wherry__link *link)
+{
+    uint8_t headers[RUN][WHERRY__PART_HEADER];
+    struct iovec parts[2 * RUN];
+    struct wherry__part part = link->part;
+    size_t left = link->rest_size, total = 0;
+    int count = 0;
+    int most = link->blocks ? 1 : RUN;
+    const uint8_t *from = link->rest;
+    /* a run is of full parts alone; a short one, the last, goes by itself */
+    while (count < most && left && (count == 0 || left >= WHERRY__PART_PAYLOAD)) {
+        part.size = (uint32_t)wherry__size_min(left, WHERRY__PART_PAYLOAD);
+        wherry__part_encode(headers[count], &part);
+        parts[2 * count] = (struct iovec){headers[count], WHERRY__PART_HEADER};
+        parts[2 * count + 1] = (struct iovec){(void *)(uintptr_t)from, part.size};
+        total += WHERRY__PART_HEADER + part.size;
+        part.offset += part.size;
+        from += part.size;
+        left -= part.size;
+        count++;
+        if (part.size < WHERRY__PART_PAYLOAD)
+            break;
+    }
+    ssize_t written = write_parts(link, parts, 2 * count);
+    if (written < 0)
+        return failed(link, (int)written);
+    size_t whole = (size_t)written == total ? (size_t)count : (size_t)written / WHERRY__PART_ATOM;
+    size_t torn = (size_t)written == total ? 0 : (size_t)written % WHERRY__PART_ATOM;
+    if (torn && wherry__buffer_reserve(&link->out, WHERRY__PART_ATOM, WHERRY__LINK_BUFFER) == 0) {
+        /* no kernel known to us cuts there; were one to, the rest of that part follows at once */
+        memcpy(link->out.data, headers[whole], WHERRY__PART_HEADER);
+        memcpy(link->out.data + WHERRY__PART_HEADER, parts[2 * whole + 1].iov_base, parts[2 * whole + 1].iov_len);
+        link->out.start = torn;
+        link->out.end = WHERRY__PART_HEADER + parts[2 * whole + 1].iov_len;
+        whole++;
+    }
+    size_t payload = wherry__size_min(whole * WHERRY__PART_PAYLOAD, link->rest_size);
+    link->rest += payload;
+    link->rest_size -= payload;
+    link->part.offset += (uint32_t)payload;
+    return push_out(link);
+}
+
+static int push_rest(struct wherry__link *link)
+{
+    while (link->rest_size > 0 || link->rest_delimiter) {
+        if (link->rest_parts) {
+            int result = push_run(link);
+            if (result < 0)
+                return result;
+            continue;
+        }
+        uint8_t delimiter = wherry__framing_delimiter(&link->config->framing);
+        struct iovec parts[2] = {
+            {(void *)(uintptr_t)link->rest, wherry__size_min(link->rest_size, write_limit(link))}, {&delimiter, 1}};
+        ssize_t size = write_parts(link, parts, link->rest_delimiter && parts[0].iov_len == link->rest_size ? 2 : 1);
+        if (size < 0)
+            return failed(link, (int)size);
+        size_t payload = wherry__size_min((size_t)size, link->rest_size);
+        link->rest += payload;
+        link->rest_size -= payload;
+        if ((size_t)size > payload)
+            link->rest_delimiter = false;
+    }
+    rest_end(link);
+    return 0;
+}
+
+int wherry__link_push(struct wherry__link *link)
+{
+    int result = push_out(link);
+    return result == 0 && link->rest ? push_rest(link) : result;
+}
+
+int wherry__link_keep(struct wherry__link *link)
+{
+    if (!link->rest || link->rest_memory)
+        return 0;
+    uint8_t *memory = malloc(link->rest_size + 1);
+    if (!memory) {
+        /* the receiver must not take what follows for the rest of this message */
+        wherry__link_drop_kept(link);
+        if (link->kind == WHERRY__LINK_SOCKET)
+            wherry__sys.shutdown(link->out_fd, SHUT_RDWR);
+        return wherry__fail(ENOMEM, "%s: no memory to keep the rest of a message", link->config->name);
+    }
+    memcpy(memory, link->rest, link->rest_size);
+    link->rest = link->rest_memory = memory;
+    return 0;
+}
+
+/* ---- sending ---- */
+
+static size_t frame_size(const struct wherry__framing *framing, size_t payload)
+{
+    return wherry__framing_before(framing) + payload + wherry__framing_after(framing);
+}
+
+static void append(struct wherry__link *link, const struct wherry_message *message)
+{
+    const struct wherry__framing *framing = &link->config->framing;
+    uint8_t *to = link->out.data + link->out.end;
+    if (framing->kind == WHERRY__FRAME_LENGTH) {
+        wherry__whole_encode(to, (uint32_t)message->size, (uint32_t)message->type);
+        to += WHERRY__WHOLE_HEADER;
+    }
+    if (message->size)
+        memcpy(to, message->data, message->size);
+    to += message->size;
+    if (wherry__framing_after(framing))
+        *to++ = wherry__framing_delimiter(framing);
+    link->out.end = (size_t)(to - link->out.data);
+}
+
+/* Begin a split message: nothing is in `out`.  0 when it went out whole. */
+static int send_parts(struct wherry__link *link, const struct wherry_message *message)
+{
+    if (!link->sender)
+        link->sender = wherry__parts_sender(link->out_fd);
+    link->rest = message->data;
+    link->rest_size = message->size;
+    link->rest_parts = true;
+    link->rest_delimiter = false;
+    link->part = (struct wherry__part){.sender = link->sender,
+                                       .type = (uint32_t)message->type,
+                                       .message = ++link->part_messages,
+                                       .total = (uint32_t)message->size};
+    int result = push_rest(link);
+    if (result != -EAGAIN)
+        return result;
+    if (link->part.offset)
+        return -EINPROGRESS;
+    rest_end(link);
+    return -EAGAIN;
+}
+
+/* Send a message from where it lies, behind what `out` has.  0, -EAGAIN (not begun), -EINPROGRESS, or a failure. */
+static int send_big(struct wherry__link *link, const struct wherry_message *message)
+{
+    const struct wherry__framing *framing = &link->config->framing;
+    uint8_t header[WHERRY__WHOLE_HEADER], delimiter = wherry__framing_delimiter(framing);
+    struct iovec parts[4];
+    int count = 0;
+    size_t pending = link->out.end - link->out.start, before = wherry__framing_before(framing);
+    size_t total = pending + frame_size(framing, message->size);
+    if (pending)
+        parts[count++] = (struct iovec){link->out.data + link->out.start, pending};
+    if (before) {
+        wherry__whole_encode(header, (uint32_t)message->size, (uint32_t)message->type);
+        parts[count++] = (struct iovec){header, before};
+    }
+    parts[count++] = (struct iovec){(void *)(uintptr_t)message->data, message->size};
+    if (wherry__framing_after(framing))
+        parts[count++] = (struct iovec){&delimiter, 1};
+    ssize_t written = write_parts(link, parts, count);
+    if (written < 0)
+        return failed(link, (int)written);
+    size_t done = (size_t)written;
+    if (done <= pending) {
+        link->out.start += done;
+        return -EAGAIN;
+    }
+    link->out.start = link->out.end = 0;
+    if (done == total)
+        return 0;
+    done -= pending;
+    if (done < before) { /* the rest of the header is kept; there is room: `out` is empty and never smaller than this */
+        if (wherry__buffer_reserve(&link->out, before, WHERRY__LINK_BUFFER) < 0) {
+            wherry__sys.shutdown(link->out_fd, SHUT_RDWR);
+            return wherry__fail(ENOMEM, "%s: no memory to keep the rest of a message", link->config->name);
+        }
+        memcpy(link->out.data, header + done, before - done);
+        link->out.end = before - done;
+        done = before;
+    }
+    done = wherry__size_min(done - before, message->size);
+    link->rest = (const uint8_t *)message->data + done;
+    link->rest_size = message->size - done;
+    link->rest_delimiter = wherry__framing_after(framing);
+    link->rest_parts = false;
+    return -EINPROGRESS;
+}
+
+/* Of messages[first, count), which lie in `out` from `offset` on, keep those of which a byte was written (or all, when they
+ * may wait) and take the others back.  Returns the index of the first taken back. */
+static size_t take_back(struct wherry__link *link, const struct wherry_message *messages, size_t first, size_t count,
+                        size_t offset)
+{
+    for (; first < count; first++) {
+        if (offset >= link->out.start) {
+            link->out.end = offset;
+            break;
+        }
+        offset += frame_size(&link->config->framing, messages[first].size);
+    }
+    return first;
+}
+
+static int check_size(const struct wherry__link *link, size_t frame, bool splits)
+{
+    if (link->atoms && frame > WHERRY__PART_ATOM && !splits)
+        return wherry__fail(EMSGSIZE, "%s: a record over %d bytes would mix with those of other writers; use frame=length, or "
+                                      "promise a single one with writers=1",
+                            link->config->name, WHERRY__PART_ATOM);
+    return 0;
+}
+
+/* The loop of a send: `link->out` collects small messages, which leave when it is full, when a big one comes, or at the end.
+ * `first` and `offset` say which messages of this call lie in it and from where on. */
+static int send_all(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,
+                    size_t *ret_taken)
+{
+    const struct wherry__framing *framing = &link->config->framing;
+    size_t room = link->atoms ? WHERRY__PART_ATOM : WHERRY__LINK_BUFFER;
+    size_t first = 0, offset = link->out.end, i = 0;
+    int result = 0;
+    for (; i < count && result == 0; i++) {
+        const struct wherry_message *message = &messages[i];
+        size_t frame = frame_size(framing, message->size);
+        bool splits = link->atoms && frame > WHERRY__PART_ATOM && framing->kind == WHERRY__FRAME_LENGTH;
+        bool small = frame <= COPY || (write_limit(link) != SIZE_MAX && !splits);
+        result = wherry__framing_check(framing, message->data, message->size, link->config->name);
+        if (result == 0)
+            result = check_size(link, frame, splits);
+        if (result < 0) {
+            result = i > 0 ? 0 : result; /* those before it go out; it is reported when it is the first */
+            break;
+        }
+        if (link->out.end > link->out.start && (splits || (small && link->out.end - link->out.start + frame > room))) {
+            result = push_out(link);
+            if (result < 0)
+                break;
+        }
+        if (link->out.end == link->out.start) {
+            first = i;
+            offset = link->out.start = link->out.end = 0;
+        }
+        if (small) {
+            size_t start = link->out.start;
+            if (wherry__buffer_reserve(&link->out, frame, WHERRY__LINK_BUFFER) < 0) {
+                result = i > first ? 0 : wherry__fail(ENOMEM, "%s: no memory to send", link->config->name);
+                break;
+            }
+            offset -= start - link->out.start; /* it may have moved to the front */
+            append(link, message);
+        } else {
+            result = splits ? send_parts(link, message) : send_big(link, message);
+            if (result == 0 || result == -EINPROGRESS) {
+                first = i + 1;
+                offset = 0;
+            }
+        }
+        if (result != 0)
+            break;
+    }
+    if (result == 0 && !(flags & WHERRY_MORE))
+        result = push_out(link);
+    if (result == -EAGAIN && !(flags & WHERRY_MORE))
+        i = take_back(link, messages, first, i, offset);
+    else if (result < 0 && result != -EAGAIN && result != -EINPROGRESS)
+        i = wherry__size_min(i, first); /* what lay in `out` went down with it */
+    *ret_taken = i;
+    return result;
+}
+
+int wherry__link_send(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,
+                      size_t *ret_taken)
+{
+    *ret_taken = 0;
+    if (link->kind == WHERRY__LINK_PACKET)
+        return wherry__packet_send(link, NULL, messages, count, ret_taken);
+    if (link->rest) {
+        int result = wherry__link_push(link);
+        if (result < 0)
+            return result;
+    }
+    int result = send_all(link, messages, count, flags, ret_taken);
+    if (result == -EAGAIN && *ret_taken > 0)
+        return 0;
+    return result;
+}

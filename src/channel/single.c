@@ -1,0 +1,166 @@
+/* channel/single.c - owns the slots of endpoints that have one connection.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "channel/single.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/why.h"
+
+enum { KEY_LINK = 1, KEY_TAIL = 2 };
+
+static struct wherry__single *single_of(struct wherry__endpoint *endpoint)
+{
+    return endpoint->state;
+}
+
+bool wherry__reads_exactly(const struct wherry__config *config, bool shared_by_default)
+{
+    if (config->read_ahead == WHERRY_READ_AHEAD_DEFAULT)
+        return shared_by_default || config->inheritable;
+    return config->read_ahead == WHERRY_READ_AHEAD_NO;
+}
+
+int wherry__single_start(struct wherry__endpoint *endpoint)
+{
+    struct wherry__single *single = single_of(endpoint);
+    int result = 0;
+    single->tail_watched = false;
+    if (endpoint->config->role & WHERRY_RECEIVE)
+        result = wherry__wait_add(&endpoint->receiving, single->link.in_fd, EPOLLIN, KEY_LINK);
+    if (result == 0 && (endpoint->config->role & WHERRY_SEND))
+        result = wherry__wait_add(&endpoint->sending, single->link.out_fd, EPOLLOUT, KEY_LINK);
+    if (result == -EPERM) { /* regular files never wait, and epoll does not take them */
+        wherry__wait_ring(&endpoint->receiving);
+        wherry__wait_ring(&endpoint->sending);
+        result = 0;
+    }
+    return result;
+}
+
+/* A duplex endpoint that waits for a message must go on writing what it keeps, or two of them wait for each other. */
+static void watch_tail(struct wherry__endpoint *endpoint)
+{
+    struct wherry__single *single = single_of(endpoint);
+    bool keeps = wherry__link_keeps(&single->link);
+    if (keeps == single->tail_watched || endpoint->config->role != WHERRY_BOTH)
+        return;
+    if (single->link.in_fd == single->link.out_fd)
+        wherry__wait_change(&endpoint->receiving, single->link.in_fd, EPOLLIN | (keeps ? EPOLLOUT : 0u), KEY_LINK);
+    else if (keeps)
+        wherry__wait_add(&endpoint->receiving, single->link.out_fd, EPOLLOUT, KEY_TAIL);
+    else
+        wherry__wait_remove(&endpoint->receiving, single->link.out_fd);
+    single->tail_watched = keeps;
+}
+
+/* Who may be named as the addressee of a message here. */
+static int check_addressee(const struct wherry__endpoint *endpoint, const struct wherry__link *link, uint64_t to)
+{
+    if (to == 0 || to == link->peer.id)
+        return 0;
+    if (!link->peer.id)
+        return wherry__fail(EOPNOTSUPP, "%s: a %s leads to one receiver: leave `to` 0", endpoint->config->name,
+                            endpoint->transport->traits.object);
+    return wherry__fail(ENOTCONN, "%s: no peer has the id %llu", endpoint->config->name, (unsigned long long)to);
+}
+
+int wherry__single_try_send(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
+                            unsigned flags, size_t *ret_taken)
+{
+    struct wherry__link *link = &single_of(endpoint)->link;
+    for (size_t i = 0; i < count; i++) {
+        int result = check_addressee(endpoint, link, messages[i].to);
+        if (result < 0 && i == 0)
+            return result;
+        if (result < 0)
+            count = i;
+    }
+    int result = wherry__link_send(link, messages, count, flags, ret_taken);
+    watch_tail(endpoint);
+    return result;
+}
+
+int wherry__single_try_finish(struct wherry__endpoint *endpoint)
+{
+    int result = wherry__link_push(&single_of(endpoint)->link);
+    watch_tail(endpoint);
+    return result;
+}
+
+int wherry__single_keep(struct wherry__endpoint *endpoint)
+{
+    int result = wherry__link_keep(&single_of(endpoint)->link);
+    watch_tail(endpoint);
+    return result;
+}
+
+int wherry__single_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                              struct wherry_loan *ret_loan)
+{
+    struct wherry__single *single = single_of(endpoint);
+    if (__builtin_expect(single->tail_watched, 0))
+        wherry__single_try_finish(endpoint); /* its failure is the next send's to report */
+    return wherry__link_borrow(&single->link, buffer, capacity, ret_loan);
+}
+
+void wherry__single_give_back(struct wherry__endpoint *endpoint)
+{
+    wherry__link_give_back(&single_of(endpoint)->link);
+}
+
+int wherry__single_rescue(struct wherry__endpoint *endpoint)
+{
+    return wherry__link_rescue(&single_of(endpoint)->link);
+}
+
+bool wherry__single_ready(struct wherry__endpoint *endpoint)
+{
+    return wherry__link_ready(&single_of(endpoint)->link);
+}
+
+int wherry__single_finish(struct wherry__endpoint *endpoint)
+{
+    struct wherry__link *link = &single_of(endpoint)->link;
+    if (link->out_fd == link->in_fd)
+        return wherry__sys.shutdown(link->out_fd, SHUT_WR) == 0 || errno == ENOTCONN
+                   ? 0
+                   : wherry__fail_errno(errno, "%s: the end could not be sent", endpoint->config->name);
+    wherry__wait_remove(&endpoint->sending, link->out_fd);
+    wherry__fd_close(&link->out_fd);
+    return 0;
+}
+
+int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
+{
+    const struct wherry__link *link = &single_of(endpoint)->link;
+    int result = check_addressee(endpoint, link, id);
+    if (result == 0 && !link->peer.has_credentials)
+        result = wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end", endpoint->config->name);
+    if (result == 0)
+        *ret_peer = link->peer;
+    return result;
+}
+
+int wherry__single_adopt(struct wherry__endpoint *endpoint)
+{
+    wherry__link_drop_kept(&single_of(endpoint)->link); /* the parent writes it */
+    return wherry__single_start(endpoint);
+}
+
+int wherry__single_descriptors(struct wherry__endpoint *endpoint, int ret_fds[2])
+{
+    const struct wherry__link *link = &single_of(endpoint)->link;
+    ret_fds[0] = endpoint->config->role & WHERRY_RECEIVE ? link->in_fd : -1;
+    ret_fds[1] = endpoint->config->role & WHERRY_SEND ? link->out_fd : -1;
+    return 0;
+}
+
+void wherry__single_close(struct wherry__endpoint *endpoint, bool own)
+{
+    (void)own;
+    wherry__link_fini(&single_of(endpoint)->link, endpoint->born);
+}

@@ -1,0 +1,200 @@
+/* channel/transport_fd.c - fd: descriptors that the process was given, such as its standard input and output.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Others may share them, the shell that started us for one, so their open file descriptions are left as they are: no
+ * O_NONBLOCK on them, and no more read than must be.  A pipe is opened anew through /proc for a description of our own, a
+ * socket takes MSG_DONTWAIT, and anything else is asked by poll(2) before each call. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/why.h"
+#include "channel/pipe_link.h"
+#include "channel/single.h"
+#include "stream/pipe.h"
+
+/* "3", or "0,1": to read, to write. */
+static int parse(const struct wherry__config *config, int ret_fds[2])
+{
+    const struct wherry__url *url = &config->url;
+    const char *at = url->path;
+    long values[2] = {-1, -1};
+    int count = 0;
+    do {
+        char *end;
+        if (*at < '0' || *at > '9' || (values[count++] = strtol(at, &end, 10)) > 1 << 24)
+            return wherry__url_fail(url->text, url->path_at + (size_t)(at - url->path),
+                                    "fd: takes descriptor numbers: fd:N, or fd:R,W to read R and write W");
+        at = end;
+    } while (*at == ',' && count < 2 && *++at);
+    if (*at || url->has_authority)
+        return wherry__url_fail(url->text, url->path_at + (size_t)(at - url->path),
+                                "fd: takes descriptor numbers: fd:N, or fd:R,W to read R and write W");
+    ret_fds[0] = (int)values[0];
+    ret_fds[1] = (int)values[count - 1];
+    return 0;
+}
+
+static int check_access(const struct wherry__config *config, int fd, bool for_writing)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return wherry__fail(EBADF, "%s: descriptor %d is not open", config->name, fd);
+    int mode = flags & O_ACCMODE;
+    if (mode != O_RDWR && mode != (for_writing ? O_WRONLY : O_RDONLY))
+        return wherry__fail(EBADF, "%s: descriptor %d is not open for %s", config->name, fd,
+                            for_writing ? "writing" : "reading");
+    return 0;
+}
+
+/* The endpoint owns the numbers it was given.  0, 1 and 2 stay taken, so that no later open() lands there by accident. */
+static void release_number(int fd)
+{
+    if (fd > 2) {
+        wherry__fd_close(&fd);
+        return;
+    }
+    int null = wherry__sys.open("/dev/null", O_RDWR | O_CLOEXEC, 0);
+    if (null >= 0 && null != fd) {
+        dup2(null, fd);
+        close(null);
+    }
+}
+
+static int own_duplicate(int fd, bool inheritable)
+{
+    wherry__fd_guard();
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (own >= 0 && !inheritable)
+        wherry__fd_note(own);
+    wherry__fd_unguard();
+    return own >= 0 ? own : wherry__fail_errno(errno, "descriptor %d could not be taken", fd);
+}
+
+/* A descriptor of our own for `fd`: *ret_blocks when the calls on it must be preceded by poll. */
+static int take(const struct wherry__config *config, int fd, bool for_writing, mode_t kind, bool *ret_blocks)
+{
+    *ret_blocks = false;
+    if (S_ISFIFO(kind)) {
+        int own = wherry__pipe_reopen(fd, for_writing, config->inheritable);
+        if (own >= 0)
+            return own;
+    }
+    if (!S_ISSOCK(kind))
+        *ret_blocks = !(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    return own_duplicate(fd, config->inheritable);
+}
+
+static int socket_kind(const struct wherry__config *config, struct wherry__link *link, int fd)
+{
+    int type = 0, domain = 0;
+    socklen_t size = sizeof type;
+    wherry__sys.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
+    size = sizeof domain;
+    wherry__sys.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    int listening = 0;
+    size = sizeof listening;
+    if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening)
+        return wherry__fail(EINVAL, "%s: descriptor %d is a listening socket; fd: takes connected ones", config->name, fd);
+    link->kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
+    link->datagram = type == SOCK_DGRAM;
+    if (domain != AF_UNIX)
+        return 0;
+    wherry__credentials_ask(fd);
+    struct wherry__credentials credentials;
+    if (wherry__credentials_of_connection(fd, &credentials) == 0) {
+        link->peer.has_credentials = true;
+        link->peer.pid = credentials.pid;
+        link->peer.uid = credentials.uid;
+        link->peer.gid = credentials.gid;
+    }
+    return 0;
+}
+
+static int check_kinds(const struct wherry__config *config, const int fds[2], mode_t ret_kinds[2])
+{
+    struct stat status[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        if (!(config->role & (i == 0 ? WHERRY_RECEIVE : WHERRY_SEND)))
+            continue;
+        if (wherry__sys.fstat(fds[i], &status[i]) != 0)
+            return wherry__fail(EBADF, "%s: descriptor %d is not open", config->name, fds[i]);
+        int result = check_access(config, fds[i], i == 1);
+        if (result < 0)
+            return result;
+        ret_kinds[i] = status[i].st_mode;
+    }
+    if (config->role == WHERRY_BOTH && fds[0] != fds[1] && (S_ISSOCK(ret_kinds[0]) || S_ISSOCK(ret_kinds[1])))
+        return wherry__fail(EINVAL, "%s: a socket is duplex by itself: name it once, as fd:N", config->name);
+    return 0;
+}
+
+static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
+{
+    (void)deadline;
+    struct wherry__single *single = endpoint->state;
+    struct wherry__link *link = &single->link;
+    struct wherry__config *config = endpoint->config;
+    wherry__pipe_link_init(link, endpoint, -1, -1);
+    int fds[2];
+    mode_t kinds[2] = {0, 0};
+    int result = parse(config, fds);
+    if (result == 0)
+        result = check_kinds(config, fds, kinds);
+    if (result < 0)
+        return result;
+    bool receives = config->role & WHERRY_RECEIVE, sends = config->role & WHERRY_SEND;
+    mode_t kind = receives ? kinds[0] : kinds[1];
+    bool is_socket = S_ISSOCK(kind);
+    link->exact = wherry__reads_exactly(config, true);
+    if (is_socket)
+        result = socket_kind(config, link, receives ? fds[0] : fds[1]);
+    else
+        link->kind = S_ISFIFO(kind) ? WHERRY__LINK_PIPE : WHERRY__LINK_FILE;
+    link->atoms = link->atoms && link->kind == WHERRY__LINK_PIPE;
+    bool blocks[2] = {false, false};
+    if (result == 0 && (receives || is_socket))
+        result = link->in_fd = take(config, receives ? fds[0] : fds[1], false, kind, &blocks[0]);
+    if (result >= 0 && is_socket)
+        link->out_fd = link->in_fd;
+    else if (result >= 0 && sends)
+        result = link->out_fd = take(config, fds[1], true, kinds[1], &blocks[1]);
+    link->blocks = blocks[0] || blocks[1];
+    if (result >= 0 && receives && link->kind == WHERRY__LINK_PIPE)
+        result = wherry__pipe_claim_reading(link->in_fd, config->name);
+    if (result >= 0)
+        result = wherry__single_start(endpoint);
+    if (result < 0)
+        return result;
+    if (receives)
+        release_number(fds[0]);
+    if (sends && !(receives && fds[1] == fds[0]))
+        release_number(fds[1]);
+    return 0;
+}
+
+const struct wherry__transport wherry__transport_fd = {
+    .traits =
+        {
+            .scheme = "fd",
+            .summary = "descriptors the process was given: standard input and output, an inherited socket",
+            .object = "inherited descriptor",
+            .sample = "fd:{fds}",
+            .bits = WHERRY_TRAIT_DESCRIPTOR | WHERRY__PIPE_TRAITS | WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_ENDS_FOR_EVER,
+        },
+    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
+    .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH,
+    .state_size = sizeof(struct wherry__single),
+    .open = fd_open,
+    WHERRY__SINGLE_SLOTS,
+    .try_borrow = wherry__single_try_borrow,
+    .peer = wherry__single_peer,
+    .adopt = wherry__single_adopt,
+    .descriptors = wherry__single_descriptors,
+    .close = wherry__single_close,
+};

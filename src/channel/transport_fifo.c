@@ -1,0 +1,95 @@
+/* channel/transport_fifo.c - fifo: a named pipe; many senders, one receiver.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "base/fd.h"
+#include "base/why.h"
+#include "channel/pipe_link.h"
+#include "channel/single.h"
+#include "stream/pipe.h"
+
+struct fifo_state {
+    struct wherry__single single;
+    struct wherry__fifo fifo;
+    const char *path;
+};
+
+static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
+{
+    struct fifo_state *state = endpoint->state;
+    struct wherry__config *config = endpoint->config;
+    bool receives = config->role == WHERRY_RECEIVE;
+    wherry__pipe_link_init(&state->single.link, endpoint, -1, -1);
+    state->fifo.fd = state->fifo.claim_fd = -1;
+    int result = wherry__url_file(&config->url, &state->path);
+    if (result < 0)
+        return result;
+    if (receives && config->side == WHERRY_CONNECT)
+        result = wherry__fifo_open_existing(&state->fifo, state->path, config->inheritable, deadline, config->name);
+    else if (receives)
+        result = wherry__fifo_open_reader(&state->fifo, state->path, config->mode, config->inheritable, config->name);
+    else
+        result = wherry__fifo_open_writer(&state->fifo, state->path, config->mode, config->side == WHERRY_LISTEN,
+                                          config->inheritable, deadline, config->name);
+    if (result < 0)
+        return result;
+    state->single.link.in_fd = receives ? state->fifo.fd : -1;
+    state->single.link.out_fd = receives ? -1 : state->fifo.fd;
+    state->single.link.fifo = receives;
+    state->single.link.exact = wherry__reads_exactly(config, false);
+    result = wherry__pipe_resize(state->fifo.fd, config->capacity, config->name);
+    return result < 0 ? result : wherry__single_start(endpoint);
+}
+
+/* The last writer went.  Without a new descriptor poll would say so for ever (H37). */
+static int renew(struct wherry__endpoint *endpoint)
+{
+    struct fifo_state *state = endpoint->state;
+    struct wherry__link *link = &state->single.link;
+    wherry__wait_remove(&endpoint->receiving, link->in_fd);
+    int result = wherry__fifo_renew_reader(&state->fifo, endpoint->config->inheritable, endpoint->config->name);
+    link->in_fd = state->fifo.fd;
+    link->ended = link->seen = link->skipping = false;
+    int started = wherry__single_start(endpoint);
+    return result < 0 ? result : started;
+}
+
+static int fifo_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+{
+    int result = wherry__single_try_borrow(endpoint, buffer, capacity, ret_loan);
+    if (result != 0)
+        return result;
+    return renew(endpoint);
+}
+
+static void fifo_close(struct wherry__endpoint *endpoint, bool own)
+{
+    struct fifo_state *state = endpoint->state;
+    if (own && state->path)
+        wherry__fifo_remove(&state->fifo, state->path);
+    bool held_by_link = state->single.link.in_fd >= 0 || state->single.link.out_fd >= 0;
+    wherry__single_close(endpoint, own);
+    if (!held_by_link)
+        wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->fifo.fd);
+    wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->fifo.claim_fd);
+}
+
+const struct wherry__transport wherry__transport_fifo = {
+    .traits =
+        {
+            .scheme = "fifo",
+            .summary = "a named pipe; cat and the shell can sit at the other end",
+            .object = "FIFO",
+            .sample = "fifo://{path}",
+            .bits = WHERRY__PIPE_TRAITS,
+        },
+    .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE |
+               WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD,
+    .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE,
+    .state_size = sizeof(struct fifo_state),
+    .open = fifo_open,
+    WHERRY__SINGLE_SLOTS,
+    .try_borrow = fifo_try_borrow,
+    .close = fifo_close,
+};

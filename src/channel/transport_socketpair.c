@@ -1,0 +1,60 @@
+/* channel/transport_socketpair.c - socketpair: two duplex ends of a Unix stream socket, for a family of processes.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/why.h"
+#include "channel/single.h"
+#include "socket/unix.h"
+
+static int socketpair_pair(struct wherry__endpoint *endpoints[2])
+{
+    int fds[2];
+    const struct wherry__config *config = endpoints[0]->config;
+    int result = wherry__unix_pair(fds, SOCK_STREAM, config->inheritable);
+    if (result < 0)
+        return result;
+    for (int i = 0; i < 2; i++) {
+        struct wherry__link *link = &((struct wherry__single *)endpoints[i]->state)->link;
+        wherry__link_init(link, endpoints[i]->config, &endpoints[i]->counters);
+        link->kind = WHERRY__LINK_SOCKET;
+        link->in_fd = link->out_fd = fds[i];
+        link->exact = wherry__reads_exactly(config, false);
+        link->peer = (struct wherry_peer){.id = 1};
+        struct wherry__credentials credentials;
+        if (wherry__credentials_of_connection(fds[i], &credentials) == 0)
+            link->peer = (struct wherry_peer){
+                .id = 1, .has_credentials = true, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
+    }
+    for (int i = 0; i < 2 && result == 0; i++) {
+        result = wherry__unix_resize(fds[i], config->capacity, config->name);
+        if (result == 0)
+            result = wherry__single_start(endpoints[i]);
+    }
+    return result;
+}
+
+const struct wherry__transport wherry__transport_socketpair = {
+    .traits =
+        {
+            .scheme = "socketpair",
+            .summary = "two duplex ends between parent and child",
+            .object = "Unix socket pair",
+            .sample = "socketpair:",
+            .bits = WHERRY_TRAIT_PAIR | WHERRY_TRAIT_STREAM | WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_EMPTY |
+                    WHERRY_TRAIT_READS_AHEAD | WHERRY_TRAIT_KEEPS_TAIL | WHERRY_TRAIT_HOLDS | WHERRY_TRAIT_ENDS |
+                    WHERRY_TRAIT_ENDS_FOR_EVER | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH |
+                    WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_TYPES,
+        },
+    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
+    .state_size = sizeof(struct wherry__single),
+    .pair = socketpair_pair,
+    WHERRY__SINGLE_SLOTS,
+    .try_borrow = wherry__single_try_borrow,
+    .peer = wherry__single_peer,
+    .adopt = wherry__single_adopt,
+    .descriptors = wherry__single_descriptors,
+    .close = wherry__single_close,
+};

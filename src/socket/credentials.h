@@ -1,0 +1,36 @@
+/* socket/credentials.h - who is at the other end of a Unix socket, by the kernel's word.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_SOCKET_CREDENTIALS_H
+#define WHERRY_SOCKET_CREDENTIALS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+struct wherry__credentials {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+
+struct wherry__datagram_address {
+    socklen_t size;
+    struct sockaddr_un address;
+};
+
+/* Who connected, or who listens: a snapshot taken at connect(2) and listen(2) (unix(7), SO_PEERCRED).
+ * 0, or -errno where the kernel has none. */
+int wherry__credentials_of_connection(int fd, struct wherry__credentials *ret_credentials);
+
+/* Ask for the writer's credentials with every read (SO_PASSCRED).  0 or -errno. */
+int wherry__credentials_ask(int fd);
+
+/* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether credentials came.  `from` may
+ * be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's. */
+ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
+                                    struct wherry__credentials *ret_credentials, bool *ret_had,
+                                    struct wherry__datagram_address *from, int *ret_flags);
+
+#endif
