@@ -231,8 +231,9 @@ WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
 WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer);
 
 /* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, then its connection is closed;
- * what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN or -ETIMEDOUT: what was
- * kept could not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening endpoint. */
+ * what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN (deadline WHERRY_NOW or
+ * past) or -ECANCELED: something is kept, and nothing happened; -ETIMEDOUT: what was kept could not be written, and the peer is
+ * gone all the same; -EOPNOTSUPP: not a listening endpoint. */
 WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline);
 
 /* What went through so far.  Each number is exact; together they may be from slightly different moments.

@@ -631,10 +631,10 @@ int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, whe
     struct patience patience = {.deadline = deadline};
     while ((result = try_disconnect(channel, peer, false)) == -EAGAIN) {
         result = be_patient(channel, direction, peer, &patience);
-        if (result < 0) {
+        if (result == -ETIMEDOUT)
             try_disconnect(channel, peer, true);
+        if (result < 0)
             break;
-        }
     }
     leave(channel, direction);
     return result;

@@ -155,14 +155,6 @@ void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__memb
     free(member);
 }
 
-/* Whether nothing can reach it any more; a peer that has only ended its sending can still be answered. */
-bool wherry__crowd_hung_up(const struct wherry__member *member)
-{
-    struct pollfd poll = {.fd = member->link.in_fd};
-    static const struct timespec at_once;
-    return wherry__sys.ppoll(&poll, 1, &at_once) == 1 && (poll.revents & (POLLHUP | POLLERR));
-}
-
 void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member)
 {
     bool keeps = wherry__link_keeps(&member->link);
@@ -347,7 +339,7 @@ int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wh
     if (id == 0 && crowd->count > 1)
         return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name, crowd->count);
     struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
-    if (!member || member->leaving)
+    if (!member || member->leaving || wherry__link_hung_up(&member->link))
         return id ? no_such_peer(endpoint, id)
                   : wherry__fail(ENOTCONN, "%s: nobody is connected", endpoint->config->name);
     *ret_peer = member->link.peer;

@@ -72,6 +72,5 @@ int wherry__crowd_accept(struct wherry__endpoint *endpoint);
 void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member);
 void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member *member); /* it sends no more */
 void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member);
-bool wherry__crowd_hung_up(const struct wherry__member *member);
 
 #endif

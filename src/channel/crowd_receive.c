@@ -42,7 +42,7 @@ static struct wherry__member *dequeue(struct wherry__crowd *crowd)
 static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *member, struct wherry_loan *ret_loan)
 {
     bool reports = endpoint->config->report_ends && !member->ended;
-    bool hung_up = wherry__crowd_hung_up(member);
+    bool hung_up = wherry__link_hung_up(&member->link);
     bool owed = endpoint->config->role == WHERRY_BOTH && (member->unanswered || wherry__link_keeps(&member->link));
     uint64_t id = member->link.peer.id;
     ret_loan->data = NULL;

@@ -369,6 +369,13 @@ static ssize_t fill(struct wherry__link *link, size_t needed, void *buffer, size
     return size;
 }
 
+bool wherry__link_hung_up(const struct wherry__link *link)
+{
+    struct pollfd poll = {.fd = link->out_fd};
+    static const struct timespec at_once;
+    return wherry__sys.ppoll(&poll, 1, &at_once) == 1 && (poll.revents & (POLLHUP | POLLERR));
+}
+
 /* ---- what the bytes mean ---- */
 
 static void loan_of(const struct wherry__link *link, struct wherry_loan *ret_loan, const void *data, size_t size,

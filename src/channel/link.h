@@ -94,6 +94,8 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born);
 int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
 void wherry__link_give_back(struct wherry__link *link);
 int wherry__link_rescue(struct wherry__link *link);
+/* Whether a socket's other end is closed, as opposed to having only ended its sending: nothing can reach it any more. */
+bool wherry__link_hung_up(const struct wherry__link *link);
 bool wherry__link_in_buffer(const struct wherry__link *link); /* part of a message lies in the receiver's buffer */
 bool wherry__link_ready(const struct wherry__link *link);
 int wherry__link_send(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,

@@ -140,6 +140,8 @@ int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct w
     int result = check_addressee(endpoint, link, id);
     if (result == 0 && !link->peer.has_credentials)
         result = wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end", endpoint->config->name);
+    if (result == 0 && !link->datagram && wherry__link_hung_up(link))
+        result = wherry__fail(ENOTCONN, "%s: the other end is closed", endpoint->config->name);
     if (result == 0)
         *ret_peer = link->peer;
     return result;
