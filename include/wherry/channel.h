@@ -221,8 +221,8 @@ WHERRY_API int wherry_channel_receive_fd(struct wherry_channel *channel);
 /* The same for sending: readable (POLLIN) when a send would not wait. */
 WHERRY_API int wherry_channel_send_fd(struct wherry_channel *channel);
 
-/* End all waits of this endpoint with -ECANCELED; where none is under way in a direction, its next one.  What can be
- * done without waiting is still done.  Async-signal-safe, any thread; preserves errno.  The endpoint must not be closed
+/* End all waits of this endpoint with -ECANCELED; where none is under way in a direction, the next call in it that cannot be
+ * done at once.  What can be done at once still is.  Async-signal-safe, any thread; preserves errno.  The endpoint must not be closed
  * meanwhile. */
 WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
 

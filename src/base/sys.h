@@ -24,6 +24,7 @@
     X(writev, ssize_t, (int fd, const struct iovec *parts, int count), (fd, parts, count))                             \
     X(pwritev2, ssize_t, (int fd, const struct iovec *parts, int count, off_t at, int flags),                          \
       (fd, parts, count, at, flags))                                                                                   \
+    X(send, ssize_t, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))                      \
     X(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags))                       \
     X(sendmmsg, int, (int fd, struct mmsghdr *messages, unsigned count, int flags), (fd, messages, count, flags))      \
     X(recvmsg, ssize_t, (int fd, struct msghdr *message, int flags), (fd, message, flags))                             \

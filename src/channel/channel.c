@@ -152,6 +152,11 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
         return no_more_patience(patience, direction);
     if (!patience->waited && wherry__deadline_passed(patience->deadline)) {
         patience->expired = true;
+        if (direction == WHERRY__RECEIVING)
+            silence_if_rung(channel);
+        int interrupted = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
+        if (interrupted < 0)
+            return interrupted;
         if (!channel->endpoint.by_events)
             return no_more_patience(patience, direction);
         int result = wait_with(channel, direction, to, WHERRY_NOW);
@@ -235,8 +240,10 @@ static int find_message(struct wherry_channel *channel, void *buffer, size_t cap
     return result;
 }
 
-static void count_received(struct wherry_channel *channel, size_t size)
+static void count_received(struct wherry_channel *channel, size_t size, uint32_t flags)
 {
+    if (flags & WHERRY_ENDED)
+        return; /* a report, no message */
     wherry__count(&channel->endpoint.counters.received_messages, 1);
     wherry__count(&channel->endpoint.counters.received_bytes, size);
 }
@@ -274,7 +281,7 @@ int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, si
         lock(channel);
         channel->endpoint.transport->give_back(&channel->endpoint);
         unlock(channel);
-        count_received(channel, loan.info.size);
+        count_received(channel, loan.info.size, loan.info.flags);
         *ret_info = loan.info;
     }
     after_receive(channel);
@@ -309,6 +316,7 @@ int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *re
     *ret_loan = loan;
     channel->borrower = pthread_self();
     channel->lent_size = loan.info.size;
+    channel->lent_flags = loan.info.flags;
     atomic_store_explicit(&channel->lent, true, memory_order_relaxed);
     return 1; /* the turn is kept until the loan ends */
 }
@@ -321,7 +329,7 @@ void wherry_channel_return(struct wherry_channel *channel, const struct wherry_l
     lock(channel);
     channel->endpoint.transport->give_back(&channel->endpoint);
     unlock(channel);
-    count_received(channel, channel->lent_size);
+    count_received(channel, channel->lent_size, channel->lent_flags);
     atomic_store_explicit(&channel->lent, false, memory_order_relaxed);
     after_receive(channel);
     leave(channel, WHERRY__RECEIVING);

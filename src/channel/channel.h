@@ -12,6 +12,7 @@
 struct wherry_channel {
     struct wherry__endpoint endpoint;
     struct wherry__config config;
+    bool started;                /* the transport has seen it: its close() must */
     uint64_t creator;            /* the generation that opened it: it alone removes names */
     bool threads;                /* locks are used */
     bool types;                  /* the transport, framed like this, carries them */
@@ -27,6 +28,7 @@ struct wherry_channel {
     _Atomic bool lent; /* between borrow and return, during which the borrower has the receiving turn */
     pthread_t borrower;
     size_t lent_size;
+    uint32_t lent_flags;
 
     _Atomic bool reserved;
     void *reserve_data;

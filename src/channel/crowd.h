@@ -22,7 +22,8 @@ struct wherry__member {
     bool end_reported; /* with report_ends */
     bool leaving;      /* disconnected while it was being received from: goes at the next receive */
     bool watches_tail; /* the receiving set also waits until what is kept can be written */
-    uint64_t unanswered; /* messages that came from it less those that went to it */
+    int64_t unanswered;  /* messages that came from it less those that went to it; an answer may go out before its question
+                          * is given back */
 };
 
 struct wherry__crowd {

@@ -43,7 +43,7 @@ static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *mem
 {
     bool reports = endpoint->config->report_ends && !member->ended;
     bool hung_up = wherry__link_hung_up(&member->link);
-    bool owed = endpoint->config->role == WHERRY_BOTH && (member->unanswered || wherry__link_keeps(&member->link));
+    bool owed = endpoint->config->role == WHERRY_BOTH && (member->unanswered > 0 || wherry__link_keeps(&member->link));
     uint64_t id = member->link.peer.id;
     ret_loan->data = NULL;
     ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .peer = member->link.peer};
@@ -109,7 +109,7 @@ static void tend(struct wherry__endpoint *endpoint, struct wherry__member *membe
     if (endpoint->config->report_ends) {
         if (hung_up)
             wherry__wait_remove(&endpoint->receiving, member->link.in_fd);
-    } else if (hung_up || (!member->unanswered && !wherry__link_keeps(&member->link))) {
+    } else if (hung_up || (member->unanswered <= 0 && !wherry__link_keeps(&member->link))) {
         wherry__crowd_remove(endpoint, member);
     }
 }

@@ -62,8 +62,7 @@ static int send_run(struct wherry__endpoint *endpoint, struct wherry__member *me
             *ret_taken += result == 0;
         }
     }
-    size_t answered = *ret_taken;
-    member->unanswered -= wherry__size_min(answered, member->unanswered);
+    member->unanswered -= (int64_t)*ret_taken;
     wherry__crowd_watch_tail(endpoint, member);
     return result;
 }
@@ -81,7 +80,7 @@ static int send_to(struct wherry__endpoint *endpoint, const struct wherry_messag
         lose(endpoint, member);
         return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name, (unsigned long long)messages[0].to);
     }
-    if (result == 0 && member->ended && !member->unanswered && !wherry__link_keeps(&member->link) &&
+    if (result == 0 && member->ended && member->unanswered <= 0 && !wherry__link_keeps(&member->link) &&
         !endpoint->config->report_ends && member != crowd->current)
         wherry__crowd_remove(endpoint, member); /* it had ended, and now it has all its answers */
     return result;

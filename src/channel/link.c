@@ -38,6 +38,21 @@ static void buffer_free(struct wherry__buffer *buffer)
     *buffer = (struct wherry__buffer){0};
 }
 
+void wherry__link_forget(struct wherry__link *link)
+{
+    wherry__link_drop_kept(link);
+    link->in.start = link->in.end = link->scanned = 0;
+    link->big.active = false;
+    link->big.data = NULL;
+    if (link->boxed)
+        wherry__part_box_free(&link->parts, link->boxed);
+    link->boxed = NULL;
+    wherry__parts_clear(&link->parts);
+    link->ended = link->seen = link->skipping = link->held = false;
+    link->sender = 0; /* two processes never send under one number */
+    link->peek_fds[0] = link->peek_fds[1] = -1; /* closed at the fork */
+}
+
 void wherry__link_fini(struct wherry__link *link, uint64_t born)
 {
     bool inheritable = link->config->inheritable;
@@ -134,7 +149,7 @@ static ssize_t read_parts(struct wherry__link *link, struct iovec *parts, int co
         bool had = false;
         int flags;
         size = wherry__credentials_receive(link->in_fd, parts, (size_t)count, 0, &credentials, &had, NULL, &flags);
-        if (size > 0 && had &&
+        if (size > 0 && had && !wherry__credentials_none(&credentials) &&
             (credentials.pid != link->peer.pid || credentials.uid != link->peer.uid || credentials.gid != link->peer.gid)) {
             int result = take_credentials(link, &credentials);
             if (result < 0)

@@ -87,6 +87,8 @@ enum { WHERRY__LINK_BUFFER = 65536 };
 /* A zeroed link with descriptors and fields above "receiving" set needs no more than this. */
 void wherry__link_init(struct wherry__link *link, const struct wherry__config *config,
                        struct wherry__counters *counters);
+/* In a forked child: what was read ahead, begun or kept is the parent's. */
+void wherry__link_forget(struct wherry__link *link);
 /* Frees memory and closes the descriptors (as wherry__fd_close_from). */
 void wherry__link_fini(struct wherry__link *link, uint64_t born);
 

@@ -55,9 +55,11 @@ static int lend(const struct wherry__link *link, const void *data, size_t size, 
  * connection. */
 static int admit(struct wherry__link *link, const struct wherry__credentials *credentials, bool had)
 {
-    link->peer.has_credentials = had;
-    if (!had)
+    if (!had || wherry__credentials_none(credentials)) {
+        link->peer.has_credentials &= !link->datagram; /* a connection's are known from its beginning */
         return 1;
+    }
+    link->peer.has_credentials = true;
     link->peer.pid = credentials->pid;
     link->peer.uid = credentials->uid;
     link->peer.gid = credentials->gid;

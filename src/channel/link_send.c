@@ -75,12 +75,15 @@ static bool may_write(int fd)
 static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count)
 {
     ssize_t size;
+    if (link->out_fd < 0)
+        return wherry__fail(EPIPE, "%s: this endpoint has finished sending", link->config->name);
     if (link->blocks && link->kind != WHERRY__LINK_SOCKET && !may_write(link->out_fd))
         return -EAGAIN;
     do {
         if (link->kind == WHERRY__LINK_SOCKET) {
             struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-            size = wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            size = count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                              : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         } else if (link->kind == WHERRY__LINK_PIPE) {
             size = writev_pipe(link->out_fd, parts, count);
         } else {

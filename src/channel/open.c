@@ -13,7 +13,7 @@
 static void free_channel(struct wherry_channel *channel)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
-    if (endpoint->state)
+    if (channel->started)
         endpoint->transport->close(endpoint, channel->creator == wherry__generation());
     wherry__wait_fini(&endpoint->receiving, endpoint->born);
     wherry__wait_fini(&endpoint->sending, endpoint->born);
@@ -68,6 +68,7 @@ int wherry_channel_open(const char *url, enum wherry_role role, const struct whe
     int result = make(url, role, options, false, &channel);
     if (result < 0)
         return result;
+    channel->started = true;
     result = channel->endpoint.transport->open(&channel->endpoint, deadline);
     if (result < 0)
         free_channel(channel);
@@ -99,6 +100,7 @@ int wherry_channel_pair(const char *url, const struct wherry_channel_options *op
     result = make(url, duplex ? WHERRY_BOTH : WHERRY_SEND, options, true, &pair[1]);
     if (result == 0) {
         struct wherry__endpoint *endpoints[2] = {&pair[0]->endpoint, &pair[1]->endpoint};
+        pair[0]->started = pair[1]->started = true;
         result = pair[0]->endpoint.transport->pair(endpoints);
     }
     for (int i = 0; i < 2; i++) {

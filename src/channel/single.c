@@ -149,7 +149,7 @@ int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct w
 
 int wherry__single_adopt(struct wherry__endpoint *endpoint)
 {
-    wherry__link_drop_kept(&single_of(endpoint)->link); /* the parent writes it */
+    wherry__link_forget(&single_of(endpoint)->link);
     return wherry__single_start(endpoint);
 }
 

@@ -56,7 +56,7 @@ struct wherry__transport {
     int (*open)(struct wherry__endpoint *endpoint, wherry_time deadline);
 
     /* The same for a connected pair; both are closed by the caller on failure.  NULL: opens by URL only.
-     * [0] has role RECEIVE and [1] SEND, or both BOTH for duplex objects. */
+     * [0] has role RECEIVE and [1] SEND, or both BOTH for duplex objects.  On failure leaves both as open() does. */
     int (*pair)(struct wherry__endpoint *endpoints[2]);
 
     /* Take as many of the `count` messages as can be taken now, in order; *ret_taken of them are accepted.

@@ -36,9 +36,11 @@ static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         return result;
     state->single.link.in_fd = receives ? state->fifo.fd : -1;
     state->single.link.out_fd = receives ? -1 : state->fifo.fd;
+    if (!receives)
+        state->fifo.fd = -1; /* the link's from here on; a reader's is renewed after each end */
     state->single.link.fifo = receives;
     state->single.link.exact = wherry__reads_exactly(config, false);
-    result = wherry__pipe_resize(state->fifo.fd, config->capacity, config->name);
+    result = wherry__pipe_resize(receives ? state->single.link.in_fd : state->single.link.out_fd, config->capacity, config->name);
     return result < 0 ? result : wherry__single_start(endpoint);
 }
 
@@ -68,10 +70,10 @@ static void fifo_close(struct wherry__endpoint *endpoint, bool own)
     struct fifo_state *state = endpoint->state;
     if (own && state->path)
         wherry__fifo_remove(&state->fifo, state->path);
-    bool held_by_link = state->single.link.in_fd >= 0 || state->single.link.out_fd >= 0;
+    if (state->single.link.in_fd >= 0)
+        state->fifo.fd = -1; /* the link closes it */
     wherry__single_close(endpoint, own);
-    if (!held_by_link)
-        wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->fifo.fd);
+    wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->fifo.fd);
     wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->fifo.claim_fd);
 }
 

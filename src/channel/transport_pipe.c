@@ -13,18 +13,17 @@ struct pipe_state {
 
 static int pipe_pair(struct wherry__endpoint *endpoints[2])
 {
-    int fds[2];
+    int fds[2] = {-1, -1};
     const struct wherry__config *config = endpoints[0]->config;
     int result = wherry__pipe_create(fds, config->inheritable);
-    if (result < 0)
-        return result;
     for (int i = 0; i < 2; i++) {
         struct pipe_state *state = endpoints[i]->state;
         wherry__pipe_link_init(&state->single.link, endpoints[i], i == 0 ? fds[0] : -1, i == 0 ? -1 : fds[1]);
         state->single.link.exact = wherry__reads_exactly(config, false);
         state->claimed = !config->inheritable; /* nobody else can have it */
     }
-    result = wherry__pipe_resize(fds[1], config->capacity, config->name);
+    if (result == 0)
+        result = wherry__pipe_resize(fds[1], config->capacity, config->name);
     for (int i = 0; i < 2 && result == 0; i++)
         result = wherry__single_start(endpoints[i]);
     return result;
@@ -65,7 +64,6 @@ static int pipe_adopt(struct wherry__endpoint *endpoint)
 {
     struct pipe_state *state = endpoint->state;
     state->claimed = false;
-    state->single.link.sender = 0; /* two processes never send under one number */
     return wherry__single_adopt(endpoint);
 }
 

@@ -11,11 +11,9 @@
 
 static int socketpair_pair(struct wherry__endpoint *endpoints[2])
 {
-    int fds[2];
+    int fds[2] = {-1, -1};
     const struct wherry__config *config = endpoints[0]->config;
     int result = wherry__unix_pair(fds, SOCK_STREAM, config->inheritable);
-    if (result < 0)
-        return result;
     for (int i = 0; i < 2; i++) {
         struct wherry__link *link = &((struct wherry__single *)endpoints[i]->state)->link;
         wherry__link_init(link, endpoints[i]->config, &endpoints[i]->counters);
@@ -24,7 +22,7 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
         link->exact = wherry__reads_exactly(config, false);
         link->peer = (struct wherry_peer){.id = 1};
         struct wherry__credentials credentials;
-        if (wherry__credentials_of_connection(fds[i], &credentials) == 0)
+        if (result == 0 && wherry__credentials_of_connection(fds[i], &credentials) == 0)
             link->peer = (struct wherry_peer){
                 .id = 1, .has_credentials = true, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
     }

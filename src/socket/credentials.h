@@ -27,7 +27,13 @@ int wherry__credentials_of_connection(int fd, struct wherry__credentials *ret_cr
 /* Ask for the writer's credentials with every read (SO_PASSCRED).  0 or -errno. */
 int wherry__credentials_ask(int fd);
 
-/* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether credentials came.  `from` may
+/* Not credentials: what the kernel shows for bytes that were written before anybody asked for them. */
+static inline bool wherry__credentials_none(const struct wherry__credentials *credentials)
+{
+    return credentials->pid == 0 && credentials->uid == 65534 && credentials->gid == 65534; /* overflowuid, overflowgid */
+}
+
+/* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether any came (none at the end).  `from` may
  * be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's. */
 ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
                                     struct wherry__credentials *ret_credentials, bool *ret_had,

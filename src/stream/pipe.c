@@ -22,6 +22,7 @@ static int note_unless(bool inheritable, int fd)
 
 int wherry__pipe_create(int ret_fds[2], bool inheritable)
 {
+    ret_fds[0] = ret_fds[1] = -1;
     wherry__fd_guard();
     int result = wherry__sys.pipe2(ret_fds, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : -errno;
     if (result == 0) {
@@ -84,7 +85,7 @@ static const char *kind_of(mode_t mode)
 
 static int refuse_kind(const char *name, mode_t mode)
 {
-    return wherry__fail(S_ISLNK(mode) ? ELOOP : S_ISDIR(mode) ? EISDIR : EINVAL, "%s: is %s, not a FIFO; name another path", name,
+    return wherry__fail(S_ISLNK(mode) ? ELOOP : S_ISDIR(mode) ? EISDIR : EEXIST, "%s: is %s, not a FIFO; name another path", name,
                         kind_of(mode));
 }
 
