@@ -40,6 +40,13 @@ enum wherry_side {
     WHERRY_CONNECT = 2,      /* URL key: connect.  Waits for the address to appear. */
 };
 
+/* Whether one read may take in more bytes than the message asked for. */
+enum wherry_read_ahead {
+    WHERRY_READ_AHEAD_DEFAULT = 0, /* no where other processes may share the descriptor (fd:, inheritable endpoints) */
+    WHERRY_READ_AHEAD_YES = 1,
+    WHERRY_READ_AHEAD_NO = 2,
+};
+
 /* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
  * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
  * has no use for are -EINVAL too, so that nothing asked for is silently ignored. */
@@ -60,9 +67,7 @@ struct wherry_channel_options {
     bool report_ends;      /* listening endpoints: each peer's own end comes as a message of 0 bytes marked WHERRY_ENDED, and
                             * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself once
                             * it has ended and was sent as many messages as came from it */
-    enum { WHERRY_READ_AHEAD_DEFAULT = 0, WHERRY_READ_AHEAD_YES = 1, WHERRY_READ_AHEAD_NO = 2 } read_ahead;
-    /* URL key: read_ahead=yes|no.  Whether one read may take in more bytes than the message asked for.  Default: no
-     * where other processes may share the descriptor (fd:, and inheritable endpoints), yes elsewhere. */
+    enum wherry_read_ahead read_ahead; /* byte streams; URL key: read_ahead=yes|no */
 };
 
 #ifdef __cplusplus

@@ -112,7 +112,7 @@ static const char *parse_value(const struct option *option, const char *text, vo
     case YES_NO:
         if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
             return "yes or no";
-        *(int *)field = text[0] == 'y' ? WHERRY_READ_AHEAD_YES : WHERRY_READ_AHEAD_NO;
+        *(enum wherry_read_ahead *)field = text[0] == 'y' ? WHERRY_READ_AHEAD_YES : WHERRY_READ_AHEAD_NO;
         return NULL;
     }
     return "a value";
@@ -123,7 +123,7 @@ static size_t value_size(enum value value)
     static const size_t sizes[] = {[SIZE] = sizeof(uint64_t),   [NUMBER] = sizeof(uint32_t),
                                    [OCTAL] = sizeof(uint32_t),  [TEXT] = sizeof(char *),
                                    [DURATION] = sizeof(wherry_time), [FLAG] = sizeof(bool),
-                                   [YES_NO] = sizeof(int)};
+                                   [YES_NO] = sizeof(enum wherry_read_ahead)};
     return sizes[value];
 }
 

@@ -23,7 +23,7 @@ struct wherry__config {
     uint32_t mode, backlog, writers;
     wherry_time spin;
     bool single_thread, inheritable, report_ends;
-    int read_ahead;
+    enum wherry_read_ahead read_ahead;
 };
 
 /* Bits of wherry__transport.options: the options that a transport has a use for, beyond those all take (max_message,

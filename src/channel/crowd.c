@@ -167,7 +167,8 @@ void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__
 
 static int watch(struct wherry__endpoint *endpoint, struct wherry__member *member)
 {
-    int role = endpoint->config->role, result = 0;
+    unsigned role = endpoint->config->role;
+    int result = 0;
     uint64_t id = member->link.peer.id;
     if (role & WHERRY_RECEIVE)
         result = wherry__wait_add(&endpoint->receiving, member->link.in_fd, EPOLLIN, id);
@@ -246,7 +247,8 @@ int wherry__crowd_accept(struct wherry__endpoint *endpoint)
 int wherry__crowd_start(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    int role = endpoint->config->role, result = 0;
+    unsigned role = endpoint->config->role;
+    int result = 0;
     pthread_mutex_init(&crowd->table_lock, NULL);
     endpoint->by_events = true;
     if (role & WHERRY_RECEIVE)
