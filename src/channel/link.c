@@ -285,6 +285,16 @@ static void big_begin_from_buffer(struct wherry__link *link, const struct wherry
 
 /* ---- filling the buffer ---- */
 
+/* Where a message of the expected size can go: the receiver's buffer, or for a borrow the memory kept from the last. */
+static void *place_for_expected(const struct wherry__link *link, void *buffer, size_t capacity)
+{
+    if (link->exact || link->config->framing.kind != WHERRY__FRAME_LENGTH || link->expected < BIG)
+        return NULL;
+    if (buffer)
+        return capacity >= link->expected ? buffer : NULL;
+    return link->big.capacity >= link->expected ? link->big.memory : NULL;
+}
+
 /* With a big message expected and nothing read ahead: a header and the payload in one call, the payload to its place. */
 static ssize_t fill_expecting(struct wherry__link *link, void *buffer)
 {
@@ -299,7 +309,7 @@ static ssize_t fill_expecting(struct wherry__link *link, void *buffer)
     if (payload && wherry__frame_decode(&link->config->framing, header, sizeof header, link->config->max_message,
                                         &scanned, &frame) == WHERRY__FRAME_WHOLE &&
         frame.payload >= payload && frame.payload <= link->expected) {
-        big_begin(link, frame.payload, frame.type, buffer, link->expected);
+        big_begin(link, frame.payload, frame.type, buffer == link->big.memory ? NULL : buffer, link->expected);
         link->big.filled = payload;
         return size;
     }
@@ -365,9 +375,9 @@ static ssize_t fill(struct wherry__link *link, size_t needed, void *buffer, size
 {
     size_t have = link->in.end - link->in.start;
     enum wherry__framing_kind kind = link->config->framing.kind;
-    if (have == 0 && !link->exact && kind == WHERRY__FRAME_LENGTH && link->expected >= BIG && buffer &&
-        capacity >= link->expected)
-        return fill_expecting(link, buffer);
+    void *place = have == 0 ? place_for_expected(link, buffer, capacity) : NULL;
+    if (place)
+        return fill_expecting(link, place);
     size_t most = wherry__size_max(needed, WHERRY__LINK_BUFFER);
     if (wherry__buffer_reserve(&link->in, needed - have, wherry__size_max(most, link->config->max_message + 1)) < 0)
         return wherry__fail(ENOMEM, "%s: no memory to receive", link->config->name);
