@@ -10,4 +10,8 @@
  * namespace, no /proc, just released).  A hint for people: never decide by it. */
 pid_t wherry__holder_of_flock(int fd);
 
+/* A process that has a Unix socket bound to the abstract name "@..." (as /proc/net/unix prints it), found among the
+ * descriptors of those that we may look at; 0 when it cannot be known.  Slow; a hint likewise. */
+pid_t wherry__holder_of_abstract(const char *name);
+
 #endif

@@ -104,7 +104,7 @@ static inline void unlock(struct wherry_channel *channel)
 /* One call's patience: when it ends, and whether it has begun to wait. */
 struct patience {
     wherry_time deadline, spin_until;
-    bool waited, expired;
+    bool waited, slept, looked, expired;
 };
 
 /* The bell that read-ahead rang has been answered: memory is empty.  Before the look at `interrupts`, whose bell it may
@@ -125,6 +125,15 @@ static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direc
     channel->answered[direction] = interrupts;
     wherry__wait_silence(direction == WHERRY__SENDING ? &channel->endpoint.sending : &channel->endpoint.receiving);
     return wherry__fail_quietly(ECANCELED, "wherry_channel_interrupt() ended the wait");
+}
+
+/* Where a try looks only at what a wait reported, it has not looked yet: an interrupt must not come before what can be done
+ * at once. */
+static bool has_to_look(struct wherry_channel *channel, struct patience *patience)
+{
+    bool has = channel->endpoint.by_events && !patience->looked;
+    patience->looked = true;
+    return has;
 }
 
 static int wait_with(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to, wherry_time deadline)
@@ -151,21 +160,22 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
     if (patience->expired)
         return no_more_patience(patience, direction);
     if (!patience->waited && wherry__deadline_passed(patience->deadline)) {
+        if (has_to_look(channel, patience)) {
+            int result = wait_with(channel, direction, to, WHERRY_NOW);
+            if (result != -ETIMEDOUT)
+                return result;
+        }
         patience->expired = true;
         if (direction == WHERRY__RECEIVING)
             silence_if_rung(channel);
-        int interrupted = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
-        if (interrupted < 0)
-            return interrupted;
-        if (!channel->endpoint.by_events)
-            return no_more_patience(patience, direction);
-        int result = wait_with(channel, direction, to, WHERRY_NOW);
-        return result == -ETIMEDOUT ? no_more_patience(patience, direction) : result;
+        int result = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
+        return result < 0 ? result : no_more_patience(patience, direction);
     }
     if (channel->config.spin && direction == WHERRY__RECEIVING) {
         wherry_time now = wherry_now();
         if (!patience->spin_until)
             patience->spin_until = now > INT64_MAX - channel->config.spin ? INT64_MAX : now + channel->config.spin;
+        patience->waited = true;
         if (now < patience->spin_until && now < patience->deadline) {
             if (channel->endpoint.by_events)
                 wherry__wait_for(&channel->endpoint.receiving, WHERRY_NOW);
@@ -174,14 +184,17 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
     }
     if (direction == WHERRY__RECEIVING)
         silence_if_rung(channel);
+    bool pending = atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[direction];
+    if (pending && has_to_look(channel, patience) && wait_with(channel, direction, to, WHERRY_NOW) != -ETIMEDOUT)
+        return 0;
     int result = look_for_interrupt(channel, direction);
     if (result < 0)
         return result;
-    if (!patience->waited)
+    if (!patience->slept)
         wherry__count(direction == WHERRY__SENDING ? &channel->endpoint.counters.send_waits
                                                    : &channel->endpoint.counters.receive_waits,
                       1);
-    patience->waited = true;
+    patience->waited = patience->slept = patience->looked = true;
     result = wait_with(channel, direction, to, patience->deadline);
     patience->spin_until = 0;
     if (result == -ETIMEDOUT) {

@@ -196,6 +196,7 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
     struct wherry__link *link = &member->link;
     wherry__link_init(link, endpoint->config, &endpoint->counters);
     link->kind = crowd->kind;
+    link->cuts = true;
     link->in_fd = link->out_fd = fd;
     link->exact = endpoint->config->read_ahead == WHERRY_READ_AHEAD_NO;
     link->lean = crowd->count >= MANY;

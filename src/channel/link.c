@@ -432,14 +432,14 @@ static const char *text_hint(const uint8_t *data, size_t size)
     return wherry__looks_like_text(data, size) ? "; they look like text: try frame=line" : "";
 }
 
-/* Foreign bytes at the front.  A socket's connection is the caller's to cut; on a pipe, whose writers cannot be told apart, they
- * are skipped up to the next frame, and reported once. */
+/* Foreign bytes at the front.  One of many connections is the caller's to cut; where there is but one, or where writers cannot be
+ * told apart, they are skipped up to the next frame, and reported once. */
 static int foreign_bytes(struct wherry__link *link)
 {
     const uint8_t *data = link->in.data + link->in.start;
     size_t size = link->in.end - link->in.start;
     const char *hint = text_hint(data, size);
-    if (link->kind == WHERRY__LINK_SOCKET) {
+    if (link->cuts) {
         char name[64] = "the peer";
         if (link->peer.has_credentials)
             wherry__process_name(link->peer.pid, name);
@@ -509,7 +509,7 @@ static int take_part(struct wherry__link *link, const struct wherry__frame *fram
     link->in.start += frame->before + frame->payload;
     if (result == -ENOBUFS) {
         wherry__count(&link->counters->dropped, dropped);
-        return wherry__fail(ENOBUFS, "%s: halves of messages fill max_memory (%zu bytes); one was dropped",
+        return wherry__fail(EBADMSG, "%s: halves of messages fill max_memory (%zu bytes); one was dropped",
                             link->config->name, link->config->max_memory);
     }
     if (result == -EBADMSG)

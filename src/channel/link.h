@@ -34,7 +34,8 @@ struct wherry__link {
     int in_fd, out_fd;  /* the same for sockets; -1 when there is none */
     bool blocks;        /* descriptors without O_NONBLOCK that others share: ask poll before each call */
     bool exact;         /* read no further than the message asks for */
-    bool atoms;         /* several writers: no write over PIPE_BUF */
+    bool atoms;         /* several writers: no write over PIPE_BUF, which sockets too take whole or not at all */
+    bool cuts;          /* foreign bytes end the connection; otherwise they are skipped */
     bool fifo;          /* a read of 0 may mean that no writer has come yet */
     bool credentials;   /* SO_PASSCRED is set: each read says who wrote */
     bool datagram;      /* a packet of 0 bytes is never the end */

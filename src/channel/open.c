@@ -44,7 +44,9 @@ static int make(const char *url, enum wherry_role role, const struct wherry_chan
         channel->types = (traits->bits & WHERRY_TRAIT_TYPES) && (!(traits->bits & WHERRY_TRAIT_STREAM) ||
                                                                  channel->config.framing.kind == WHERRY__FRAME_LENGTH);
         pthread_mutex_init(&channel->lock, NULL);
-        if (role & WHERRY_RECEIVE)
+        if (endpoint->transport->check)
+            result = endpoint->transport->check(&channel->config);
+        if (result == 0 && (role & WHERRY_RECEIVE))
             result = wherry__wait_init(&endpoint->receiving);
         if (result == 0 && (role & WHERRY_SEND))
             result = wherry__wait_init(&endpoint->sending);

@@ -86,7 +86,7 @@ static int make_room(struct wherry__parts *parts, struct wherry__part_box *box, 
     size_t needed = box->filled + more;
     if (needed <= box->capacity)
         return 0;
-    size_t capacity = wherry__size_grow(box->capacity, needed, 65536, wherry__size_max(box->total, needed));
+    size_t capacity = wherry__size_grow(box->capacity, needed, 2 * WHERRY__PART_ATOM, wherry__size_max(box->total, needed));
     capacity = wherry__size_min(capacity, wherry__size_max(box->total, needed));
     if (parts->held - box->capacity + capacity > max_memory)
         return -ENOBUFS;

@@ -50,6 +50,9 @@ struct wherry__transport {
     unsigned roles;   /* bit (1 << role) set: open() takes it */
     size_t state_size;
 
+    /* Look at the configuration before anything is made: no descriptor of ours has a number yet.  0 or -errno.  May be NULL. */
+    int (*check)(const struct wherry__config *config);
+
     /* Open the object.  The wait sets of the role's directions are open and empty; fill them.  May wait until the deadline
      * for an address to appear, nowhere else.  On failure leaves a state that close() can be called on.  NULL: comes as
      * a pair only. */

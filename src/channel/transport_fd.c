@@ -134,6 +134,14 @@ static int check_kinds(const struct wherry__config *config, const int fds[2], mo
     return 0;
 }
 
+static int fd_check(const struct wherry__config *config)
+{
+    int fds[2];
+    mode_t kinds[2];
+    int result = parse(config, fds);
+    return result < 0 ? result : check_kinds(config, fds, kinds);
+}
+
 static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
 {
     (void)deadline;
@@ -156,7 +164,7 @@ static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         result = socket_kind(config, link, receives ? fds[0] : fds[1]);
     else
         link->kind = S_ISFIFO(kind) ? WHERRY__LINK_PIPE : WHERRY__LINK_FILE;
-    link->atoms = link->atoms && link->kind == WHERRY__LINK_PIPE;
+    link->atoms = link->atoms && (link->kind == WHERRY__LINK_PIPE || link->kind == WHERRY__LINK_SOCKET);
     bool blocks[2] = {false, false};
     if (result == 0 && (receives || is_socket))
         result = link->in_fd = take(config, receives ? fds[0] : fds[1], false, kind, &blocks[0]);
@@ -190,6 +198,7 @@ const struct wherry__transport wherry__transport_fd = {
     .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
     .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH,
     .state_size = sizeof(struct wherry__single),
+    .check = fd_check,
     .open = fd_open,
     WHERRY__SINGLE_SLOTS,
     .try_borrow = wherry__single_try_borrow,

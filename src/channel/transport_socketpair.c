@@ -19,6 +19,7 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
         wherry__link_init(link, endpoints[i]->config, &endpoints[i]->counters);
         link->kind = WHERRY__LINK_SOCKET;
         link->in_fd = link->out_fd = fds[i];
+        link->atoms = config->inheritable && config->writers != 1; /* then several processes may share this end */
         link->exact = wherry__reads_exactly(config, false);
         link->peer = (struct wherry_peer){.id = 1};
         struct wherry__credentials credentials;
@@ -46,7 +47,7 @@ const struct wherry__transport wherry__transport_socketpair = {
                     WHERRY_TRAIT_ENDS_FOR_EVER | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH |
                     WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_TYPES,
         },
-    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
+    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
     .state_size = sizeof(struct wherry__single),
     .pair = socketpair_pair,
     WHERRY__SINGLE_SLOTS,

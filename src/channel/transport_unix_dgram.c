@@ -187,6 +187,8 @@ static int dgram_try_send(struct wherry__endpoint *endpoint, const struct wherry
         if (!message->to)
             return nobody_named(endpoint);
         int result = peer ? wherry__packet_send(&state->single.link, &peer->address, message, 1, &taken) : -EPIPE;
+        if (result == -EPIPE && peer)
+            *peer = state->peers[--state->peer_count];
         if (result == -EPIPE)
             return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name,
                                 (unsigned long long)message->to);

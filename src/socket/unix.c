@@ -192,7 +192,7 @@ static int clear_place(const struct wherry__unix_place *place, const struct addr
 }
 
 static int bind_place(struct wherry__unix_listener *listener, const struct wherry__unix_place *place,
-                      const struct address *address, int type, uint32_t mode)
+                      const struct address *address, uint32_t mode)
 {
     /* the mode that bind(2) gives the name is that of the socket itself, less the umask: never more than asked for */
     if (!is_abstract(place) && wherry__sys.fchmod(listener->fd, mode) != 0)
@@ -200,8 +200,8 @@ static int bind_place(struct wherry__unix_listener *listener, const struct wherr
     if (wherry__sys.bind(listener->fd, (const struct sockaddr *)&address->address, address->size) != 0) {
         if (errno != EADDRINUSE)
             return wherry__fail_errno(errno, "%s: the name could not be taken", place->name);
-        int result = is_abstract(place) ? probe(place, address, type) : 0; /* names the one who has it */
-        return result < 0 ? result : in_use(place, 0);
+        /* not by connecting, which the one who has it would see as a client that comes and goes */
+        return in_use(place, is_abstract(place) ? wherry__holder_of_abstract(place->text) : 0);
     }
     listener->bound = true;
     if (is_abstract(place))
@@ -234,7 +234,7 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
     if (result >= 0)
         result = wherry__credentials_ask(listener->fd); /* first, so that nothing comes without */
     if (result == 0)
-        result = bind_place(listener, place, &address, type, mode);
+        result = bind_place(listener, place, &address, mode);
     if (result == 0 && type != SOCK_DGRAM && wherry__sys.listen(listener->fd, (int)backlog) != 0)
         result = wherry__fail_errno(errno, "%s: listening failed", place->name);
     address_fini(&address);
