@@ -117,6 +117,14 @@ bool wherry__wait_next(struct wherry__wait *wait, struct epoll_event *ret_event)
     return false;
 }
 
+bool wherry__wait_reported(const struct wherry__wait *wait)
+{
+    for (int i = wait->next; i < wait->count; i++)
+        if (wait->events[i].events && wait->events[i].data.u64 != WHERRY__WAIT_BELL)
+            return true;
+    return false;
+}
+
 void wherry__wait_drop(struct wherry__wait *wait, uint64_t key)
 {
     for (int i = wait->next; i < wait->count; i++)

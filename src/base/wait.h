@@ -45,6 +45,9 @@ int wherry__wait_for(struct wherry__wait *wait, wherry_time deadline);
 /* The next event of the last wait; false when all are taken.  The bell is skipped. */
 bool wherry__wait_next(struct wherry__wait *wait, struct epoll_event *ret_event);
 
+/* Whether the last wait reported anything but the bell that was not taken yet. */
+bool wherry__wait_reported(const struct wherry__wait *wait);
+
 /* Drop events of the last wait that carry `key`, whose object is about to go. */
 void wherry__wait_drop(struct wherry__wait *wait, uint64_t key);
 

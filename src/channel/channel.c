@@ -104,7 +104,8 @@ static inline void unlock(struct wherry_channel *channel)
 /* One call's patience: when it ends, and whether it has begun to wait. */
 struct patience {
     wherry_time deadline, spin_until;
-    bool waited, slept, looked, expired;
+    int looks;
+    bool waited, slept, expired;
 };
 
 /* The bell that read-ahead rang has been answered: memory is empty.  Before the look at `interrupts`, whose bell it may
@@ -127,13 +128,17 @@ static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direc
     return wherry__fail_quietly(ECANCELED, "wherry_channel_interrupt() ended the wait");
 }
 
-/* Where a try looks only at what a wait reported, it has not looked yet: an interrupt must not come before what can be done
- * at once. */
-static bool has_to_look(struct wherry_channel *channel, struct patience *patience)
+/* Where a try looks only at what a wait reported, a wait of no length comes before any verdict; and again, as long as it reports
+ * something: behind an accepted connection may be a message.  True: it is worth another try. */
+static bool look(struct wherry_channel *channel, enum wherry__direction direction, struct patience *patience)
 {
-    bool has = channel->endpoint.by_events && !patience->looked;
-    patience->looked = true;
-    return has;
+    enum { MOST = 256 }; /* a flood of connections must not hold up the verdict for ever */
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    if (!endpoint->by_events || patience->looks == (direction == WHERRY__RECEIVING ? MOST : 1))
+        return false;
+    patience->looks++;
+    struct wherry__wait *set = direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving;
+    return wherry__wait_for(set, WHERRY_NOW) == 0 && wherry__wait_reported(set);
 }
 
 static int wait_with(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to, wherry_time deadline)
@@ -160,11 +165,8 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
     if (patience->expired)
         return no_more_patience(patience, direction);
     if (!patience->waited && wherry__deadline_passed(patience->deadline)) {
-        if (has_to_look(channel, patience)) {
-            int result = wait_with(channel, direction, to, WHERRY_NOW);
-            if (result != -ETIMEDOUT)
-                return result;
-        }
+        if (look(channel, direction, patience))
+            return 0;
         patience->expired = true;
         if (direction == WHERRY__RECEIVING)
             silence_if_rung(channel);
@@ -185,7 +187,7 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
     if (direction == WHERRY__RECEIVING)
         silence_if_rung(channel);
     bool pending = atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[direction];
-    if (pending && has_to_look(channel, patience) && wait_with(channel, direction, to, WHERRY_NOW) != -ETIMEDOUT)
+    if (pending && look(channel, direction, patience))
         return 0;
     int result = look_for_interrupt(channel, direction);
     if (result < 0)
@@ -194,7 +196,7 @@ static int be_patient(struct wherry_channel *channel, enum wherry__direction dir
         wherry__count(direction == WHERRY__SENDING ? &channel->endpoint.counters.send_waits
                                                    : &channel->endpoint.counters.receive_waits,
                       1);
-    patience->waited = patience->slept = patience->looked = true;
+    patience->waited = patience->slept = true;
     result = wait_with(channel, direction, to, patience->deadline);
     patience->spin_until = 0;
     if (result == -ETIMEDOUT) {

@@ -354,7 +354,11 @@ static ssize_t peek(struct wherry__link *link, uint8_t *to, size_t size)
     ssize_t copied = wherry__sys.tee(link->in_fd, link->peek_fds[1], size, SPLICE_F_NONBLOCK);
     if (copied <= 0)
         return copied < 0 && errno != EAGAIN ? 1 : copied < 0 ? -EAGAIN : 0;
-    return wherry__sys.read(link->peek_fds[0], to, (size_t)copied);
+    if (wherry__sys.read(link->peek_fds[0], to, (size_t)copied) == copied)
+        return copied;
+    wherry__fd_close(&link->peek_fds[0]); /* what stays in it would be taken for the next message */
+    wherry__fd_close(&link->peek_fds[1]);
+    return 1;
 }
 
 /* For line and nul framing on shared descriptors: read to the delimiter and no further. */
