@@ -167,6 +167,7 @@ static ssize_t read_parts(struct wherry__link *link, struct iovec *parts, int co
     }
     if (size > 0) {
         link->seen = true;
+        link->bytes_read += (size_t)size;
         return size;
     }
     if (size == 0)
@@ -508,9 +509,10 @@ static int take_part(struct wherry__link *link, const struct wherry__frame *fram
 {
     const uint8_t *payload = link->in.data + link->in.start + frame->before;
     uint64_t dropped = 0;
-    int result = wherry__parts_take(&link->parts, link->in_fd, &frame->part, payload, link->config->max_memory, &dropped,
-                                    &link->boxed);
     link->in.start += frame->before + frame->payload;
+    uint64_t position = link->bytes_read - (link->in.end - link->in.start);
+    int result = wherry__parts_take(&link->parts, link->in_fd, position, link->bytes_read, &frame->part, payload,
+                                    link->config->max_memory, &dropped, &link->boxed);
     if (result == -ENOBUFS) {
         wherry__count(&link->counters->dropped, dropped);
         return wherry__fail(EBADMSG, "%s: halves of messages fill max_memory (%zu bytes); one was dropped",

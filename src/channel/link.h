@@ -59,6 +59,7 @@ struct wherry__link {
     size_t loan;                     /* bytes of `in` that the loan takes; 0 when it lies elsewhere */
     struct wherry__part_box *boxed;  /* the loan lies here */
     struct wherry__parts parts;      /* split messages being put together */
+    uint64_t bytes_read;             /* from the descriptor, in all */
     int peek_fds[2];                 /* a pipe to look ahead with, made when first needed; peek_fds[0] -1 before */
     bool ended;                      /* the kernel said so */
     bool seen;                       /* bytes came since the descriptor was opened */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -70,13 +71,19 @@ static void drop(struct wherry__parts *parts, struct wherry__part_box **place, u
     ++*dropped;
 }
 
-static void drop_dead(struct wherry__parts *parts, int fd, uint64_t *dropped)
+static void drop_dead(struct wherry__parts *parts, int fd, uint64_t position, uint64_t read, uint64_t *dropped)
 {
     for (struct wherry__part_box **place = &parts->first; *place;) {
-        if (is_alive(fd, (*place)->sender))
-            place = &(*place)->next;
-        else
+        struct wherry__part_box *box = *place;
+        int waiting = 0;
+        if (box->doomed_at && position >= box->doomed_at) {
             drop(parts, place, dropped);
+            continue;
+        }
+        /* first its life, then the pipe: what it wrote while it lived is counted */
+        if (!box->doomed_at && !is_alive(fd, box->sender) && ioctl(fd, FIONREAD, &waiting) == 0)
+            box->doomed_at = read + (uint64_t)waiting;
+        place = &box->next;
     }
 }
 
@@ -99,8 +106,8 @@ static int make_room(struct wherry__parts *parts, struct wherry__part_box *box, 
     return 0;
 }
 
-int wherry__parts_take(struct wherry__parts *parts, int fd, const struct wherry__part *part, const uint8_t *payload,
-                       size_t max_memory, uint64_t *dropped, struct wherry__part_box **ret_box)
+int wherry__parts_take(struct wherry__parts *parts, int fd, uint64_t position, uint64_t read,
+                       const struct wherry__part *part, const uint8_t *payload, size_t max_memory, uint64_t *dropped, struct wherry__part_box **ret_box)
 {
     struct wherry__part_box **place = find(parts, part->sender);
     if (*place && ((*place)->message != part->message || (*place)->total != part->total))
@@ -109,7 +116,7 @@ int wherry__parts_take(struct wherry__parts *parts, int fd, const struct wherry_
     if (!*place) {
         if (part->offset != 0)
             return -EBADMSG; /* its beginning went to an earlier receiver, or was dropped */
-        drop_dead(parts, fd, dropped);
+        drop_dead(parts, fd, position, read, dropped);
         struct wherry__part_box *box = calloc(1, sizeof *box);
         if (!box)
             return -ENOBUFS;
