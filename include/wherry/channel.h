@@ -59,7 +59,8 @@ struct wherry_channel_options {
     uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives */
     uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
     uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
-    uint32_t writers;      /* pipes, FIFOs: 1 promises a single writer, which frees sizes over PIPE_BUF from parts */
+    uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one, whose
+                            * big messages need not be split; default: several, on socketpair: one */
     const char *uid;       /* Unix sockets: uids the peer may have besides one's own and root: "1000,33" or "any" */
     wherry_time spin;      /* ns a receive tries again and again before it sleeps; default 0 */
     bool single_thread;    /* one thread at a time uses the endpoint: no locks */

@@ -384,16 +384,19 @@ static int finish_begun(struct wherry_channel *channel, uint64_t to, struct pati
         lock(channel);
         int result = endpoint->transport->try_finish(endpoint);
         unlock(channel);
-        if (result != -EAGAIN)
-            return result;
-        if (be_patient(channel, WHERRY__SENDING, to, patience) < 0)
-            break;
+        if (result == 0)
+            return 0;
+        if (result == -EAGAIN)
+            result = be_patient(channel, WHERRY__SENDING, to, patience);
+        if (result == 0)
+            continue;
+        /* the deadline, an interrupt, or nobody to receive: what was begun is accepted where its rest can be kept */
+        lock(channel);
+        int kept = endpoint->transport->keep(endpoint);
+        unlock(channel);
+        patience->expired = true; /* what follows is not begun */
+        return kept == 1 ? 0 : kept < 0 ? kept : result;
     }
-    lock(channel);
-    int result = endpoint->transport->keep(endpoint);
-    unlock(channel);
-    patience->expired = true; /* the interrupt or the deadline was this call's: what follows is not begun */
-    return result;
 }
 
 /* Messages accepted, or the failure when there were none. */

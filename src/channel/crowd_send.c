@@ -59,7 +59,8 @@ static int send_run(struct wherry__endpoint *endpoint, struct wherry__member *me
             crowd->begun = member;
         } else {
             result = wherry__link_keep(&member->link);
-            *ret_taken += result == 0;
+            *ret_taken += result == 1;
+            result = result == 1 ? 0 : result;
         }
     }
     member->unanswered -= (int64_t)*ret_taken;

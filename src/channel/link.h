@@ -36,7 +36,7 @@ struct wherry__link {
     bool exact;         /* read no further than the message asks for */
     bool atoms;         /* several writers: no write over PIPE_BUF, which sockets too take whole or not at all */
     bool cuts;          /* foreign bytes end the connection; otherwise they are skipped */
-    bool fifo;          /* a read of 0 may mean that no writer has come yet */
+    bool fifo;          /* a read of 0 may mean that no writer has come yet; after EPIPE a reader may come again */
     bool credentials;   /* SO_PASSCRED is set: each read says who wrote */
     bool datagram;      /* a packet of 0 bytes is never the end */
     bool lean;          /* one of many: give memory back as soon as it is empty */

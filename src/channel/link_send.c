@@ -111,9 +111,11 @@ void wherry__link_drop_kept(struct wherry__link *link)
     link->rest_delimiter = link->rest_parts = false;
 }
 
+/* What the last reader of a FIFO left in it the next one finds, the front of a message begun perhaps: its rest must follow. */
 static int failed(struct wherry__link *link, int code)
 {
-    if (code != -EAGAIN)
+    bool keeps = code == -EAGAIN || (code == -EPIPE && link->fifo);
+    if (!keeps)
         wherry__link_drop_kept(link);
     return code;
 }
@@ -229,7 +231,7 @@ int wherry__link_push(struct wherry__link *link)
 int wherry__link_keep(struct wherry__link *link)
 {
     if (!link->rest || link->rest_memory)
-        return 0;
+        return wherry__link_keeps(link);
     uint8_t *memory = malloc(link->rest_size + 1);
     if (!memory) {
         /* the receiver must not take what follows for the rest of this message */
@@ -240,7 +242,7 @@ int wherry__link_keep(struct wherry__link *link)
     }
     memcpy(memory, link->rest, link->rest_size);
     link->rest = link->rest_memory = memory;
-    return 0;
+    return 1;
 }
 
 /* ---- sending ---- */
@@ -280,12 +282,12 @@ static int send_parts(struct wherry__link *link, const struct wherry_message *me
                                        .message = ++link->part_messages,
                                        .total = (uint32_t)message->size};
     int result = push_rest(link);
-    if (result != -EAGAIN)
+    if (result == 0 || !link->rest)
         return result;
     if (link->part.offset)
         return -EINPROGRESS;
     rest_end(link);
-    return -EAGAIN;
+    return result;
 }
 
 /* Send a message from where it lies, behind what `out` has.  0, -EAGAIN (not begun), -EINPROGRESS, or a failure. */
@@ -409,9 +411,10 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
     }
     if (result == 0 && !(flags & WHERRY_MORE))
         result = push_out(link);
-    if (result == -EAGAIN && !(flags & WHERRY_MORE))
+    bool kept = result == -EAGAIN || (result == -EPIPE && link->fifo);
+    if (kept && !(flags & WHERRY_MORE && result == -EAGAIN))
         i = take_back(link, messages, first, i, offset);
-    else if (result < 0 && result != -EAGAIN && result != -EINPROGRESS)
+    else if (result < 0 && !kept && result != -EINPROGRESS)
         i = wherry__size_min(i, first); /* what lay in `out` went down with it */
     *ret_taken = i;
     return result;

@@ -75,8 +75,8 @@ struct wherry__transport {
      * kept is dropped.  NULL: nothing is ever kept. */
     int (*try_finish)(struct wherry__endpoint *endpoint);
 
-    /* Copy the rest of a message begun, since its sender's memory is about to go.  0, or -ENOMEM: the connection is cut,
-     * so that nobody reads a torn message.  NULL: try_send() never says -EINPROGRESS. */
+    /* Copy the rest of a message begun, since its sender's memory is about to go.  1: it is kept; 0: there is none; -ENOMEM:
+     * the connection is cut, so that nobody reads a torn message.  NULL: try_send() never says -EINPROGRESS. */
     int (*keep)(struct wherry__endpoint *endpoint);
 
     /* Find the next message.  1: *ret_loan has it; its memory is `buffer` (capacity bytes, which the transport may use as it

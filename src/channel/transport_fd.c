@@ -164,7 +164,9 @@ static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         result = socket_kind(config, link, receives ? fds[0] : fds[1]);
     else
         link->kind = S_ISFIFO(kind) ? WHERRY__LINK_PIPE : WHERRY__LINK_FILE;
-    link->atoms = link->atoms && (link->kind == WHERRY__LINK_PIPE || link->kind == WHERRY__LINK_SOCKET);
+    /* a socket has one writer as a rule: big records go out as they are, and frames, which can be split, are */
+    if (link->kind != WHERRY__LINK_PIPE)
+        link->atoms = link->atoms && link->kind == WHERRY__LINK_SOCKET && config->framing.kind == WHERRY__FRAME_LENGTH;
     bool blocks[2] = {false, false};
     if (result == 0 && (receives || is_socket))
         result = link->in_fd = take(config, receives ? fds[0] : fds[1], false, kind, &blocks[0]);

@@ -38,7 +38,7 @@ static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
     state->single.link.out_fd = receives ? -1 : state->fifo.fd;
     if (!receives)
         state->fifo.fd = -1; /* the link's from here on; a reader's is renewed after each end */
-    state->single.link.fifo = receives;
+    state->single.link.fifo = true;
     state->single.link.exact = wherry__reads_exactly(config, false);
     result = wherry__pipe_resize(receives ? state->single.link.in_fd : state->single.link.out_fd, config->capacity, config->name);
     return result < 0 ? result : wherry__single_start(endpoint);

@@ -19,7 +19,7 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
         wherry__link_init(link, endpoints[i]->config, &endpoints[i]->counters);
         link->kind = WHERRY__LINK_SOCKET;
         link->in_fd = link->out_fd = fds[i];
-        link->atoms = config->inheritable && config->writers != 1; /* then several processes may share this end */
+        link->atoms = config->writers > 1; /* processes that share one end say so */
         link->exact = wherry__reads_exactly(config, false);
         link->peer = (struct wherry_peer){.id = 1};
         struct wherry__credentials credentials;
