@@ -182,7 +182,8 @@ WHERRY_API ssize_t wherry_channel_send_many(struct wherry_channel *channel, cons
                                             size_t count, wherry_time deadline);
 
 /* Hand everything kept in this endpoint (WHERRY_MORE, half-written messages) to the kernel.
- * Returns 0; -EAGAIN or -ETIMEDOUT: the rest is still kept; -EPIPE: the rest had nobody to go to and is dropped. */
+ * Returns 0; -EAGAIN or -ETIMEDOUT: the rest is still kept; -EPIPE: the rest had nobody to go to and is dropped, save on a
+ * FIFO, whose next reader would find the front of a message without it. */
 WHERRY_API int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline);
 
 /* Get `size` bytes of memory to write a message into; then commit or abandon it.  One reservation an endpoint at a time:

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -134,6 +135,14 @@ static int check_kinds(const struct wherry__config *config, const int fds[2], mo
     return 0;
 }
 
+/* The descriptor we were given may carry the claim itself, from the endpoint that handed it over: take it along. */
+static int claim_reading(const struct wherry__config *config, int given, int own)
+{
+    if (wherry__sys.flock(given, LOCK_EX | LOCK_NB) == 0)
+        wherry__sys.flock(given, LOCK_UN);
+    return wherry__pipe_claim_reading(own, config->name);
+}
+
 static int fd_check(const struct wherry__config *config)
 {
     int fds[2];
@@ -176,7 +185,7 @@ static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         result = link->out_fd = take(config, fds[1], true, kinds[1], &blocks[1]);
     link->blocks = blocks[0] || blocks[1];
     if (result >= 0 && receives && link->kind == WHERRY__LINK_PIPE)
-        result = wherry__pipe_claim_reading(link->in_fd, config->name);
+        result = claim_reading(config, fds[0], link->in_fd);
     if (result >= 0)
         result = wherry__single_start(endpoint);
     if (result < 0)
