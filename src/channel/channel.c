@@ -612,8 +612,10 @@ void wherry_channel_interrupt(struct wherry_channel *channel)
     int code = errno;
     /* release: whoever sees the count sees what the interrupter did before */
     atomic_fetch_add_explicit(&channel->interrupts, 1, memory_order_acq_rel);
-    wherry__wait_ring(&channel->endpoint.receiving);
-    wherry__wait_ring(&channel->endpoint.sending);
+    if (channel->endpoint.born == wherry__generation()) { /* in a forked child the bells' numbers may be somebody else's */
+        wherry__wait_ring(&channel->endpoint.receiving);
+        wherry__wait_ring(&channel->endpoint.sending);
+    }
     wherry__turn_nudge(&channel->turns[0]);
     wherry__turn_nudge(&channel->turns[1]);
     errno = code;

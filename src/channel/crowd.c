@@ -197,6 +197,7 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
     wherry__link_init(link, endpoint->config, &endpoint->counters);
     link->kind = crowd->kind;
     link->cuts = true;
+    link->all_held = &crowd->held;
     link->in_fd = link->out_fd = fd;
     link->exact = endpoint->config->read_ahead == WHERRY_READ_AHEAD_NO;
     link->lean = crowd->count >= MANY;

@@ -34,6 +34,7 @@ struct wherry__crowd {
     size_t bucket_count;            /* a power of two */
     struct wherry__member *first;   /* any of the ring: where the next message without addressee goes */
     size_t count, live;
+    size_t held;                    /* memory of all for receiving, held to max_memory */
     uint64_t last_id;
     struct wherry__member *current; /* being received from, and lent from */
     struct wherry__member *in_buffer; /* a part of its message lies in the receiver's buffer */

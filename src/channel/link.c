@@ -38,6 +38,51 @@ static void buffer_free(struct wherry__buffer *buffer)
     *buffer = (struct wherry__buffer){0};
 }
 
+/* Memory of this link for receiving changes from `before` to `after` bytes: false when all links together would pass
+ * max_memory. */
+static bool account(struct wherry__link *link, size_t before, size_t after)
+{
+    if (!link->all_held)
+        return true;
+    size_t total = *link->all_held - before + after;
+    if (after > before && total > link->config->max_memory)
+        return false;
+    *link->all_held = total;
+    return true;
+}
+
+static int over_memory(const struct wherry__link *link)
+{
+    return wherry__fail(EBADMSG, "%s: unfinished messages of all peers fill max_memory (%zu bytes)", link->config->name,
+                        link->config->max_memory);
+}
+
+static void free_in(struct wherry__link *link)
+{
+    account(link, link->in.capacity, 0);
+    buffer_free(&link->in);
+}
+
+static void free_big(struct wherry__link *link)
+{
+    account(link, link->big.capacity, 0);
+    free(link->big.memory);
+    link->big.memory = NULL;
+    link->big.capacity = 0;
+}
+
+static int reserve_in(struct wherry__link *link, size_t more, size_t most)
+{
+    size_t before = link->in.capacity;
+    if (wherry__buffer_reserve(&link->in, more, most) < 0)
+        return wherry__fail(ENOMEM, "%s: no memory to receive", link->config->name);
+    if (account(link, before, link->in.capacity))
+        return 0;
+    account(link, before, 0);
+    buffer_free(&link->in); /* its connection is about to go */
+    return over_memory(link);
+}
+
 void wherry__link_forget(struct wherry__link *link)
 {
     wherry__link_drop_kept(link);
@@ -66,11 +111,10 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born)
         wherry__part_box_free(&link->parts, link->boxed);
     link->boxed = NULL;
     wherry__parts_clear(&link->parts);
-    buffer_free(&link->in);
+    free_in(link);
     wherry__link_drop_kept(link);
     buffer_free(&link->out);
-    free(link->big.memory);
-    link->big.memory = NULL;
+    free_big(link);
     wherry__packet_fini(link);
 }
 
@@ -174,8 +218,10 @@ static ssize_t read_parts(struct wherry__link *link, struct iovec *parts, int co
         return link->fifo ? end_or_nobody_yet(link) : 0;
     if (size == -EAGAIN)
         return size;
-    if (size == -ECONNRESET || size == -EIO) /* the other end went with bytes of ours unread; or the terminal did */
-        return 0;
+    if (size == -ECONNRESET && link->kind == WHERRY__LINK_SOCKET)
+        return 0; /* the other end went with bytes of ours unread */
+    if (size == -EIO && link->kind == WHERRY__LINK_FILE)
+        return 0; /* the terminal hung up: ioctl_tty(2) */
     return wherry__fail_errno((int)-size, "%s: reading failed", link->config->name);
 }
 
@@ -190,9 +236,13 @@ static ssize_t read_one(struct wherry__link *link, void *to, size_t size)
 static int big_grow(struct wherry__link *link)
 {
     size_t capacity = wherry__size_grow(link->big.capacity, link->big.filled + 1, WHERRY__LINK_BUFFER, link->big.size);
+    if (!account(link, link->big.capacity, capacity))
+        return over_memory(link);
     uint8_t *memory = realloc(link->big.memory, capacity);
-    if (!memory)
+    if (!memory) {
+        account(link, capacity, link->big.capacity);
         return wherry__fail(ENOMEM, "%s: no memory for a message of %zu bytes", link->config->name, link->big.size);
+    }
     link->big.memory = link->big.data = memory;
     link->big.capacity = capacity;
     return 0;
@@ -236,11 +286,8 @@ static int big_fill(struct wherry__link *link)
 static void big_end(struct wherry__link *link)
 {
     link->big.active = false;
-    if (link->big.memory && (link->lean || link->big.capacity > KEEP_MEMORY)) {
-        free(link->big.memory);
-        link->big.memory = NULL;
-        link->big.capacity = 0;
-    }
+    if (link->lean || link->big.capacity > KEEP_MEMORY)
+        free_big(link);
     link->big.data = NULL;
 }
 
@@ -251,8 +298,11 @@ int wherry__link_rescue(struct wherry__link *link)
     size_t filled = link->big.filled;
     if (filled > link->big.capacity || !link->big.memory) {
         size_t capacity = wherry__size_max(filled, WHERRY__LINK_BUFFER);
-        uint8_t *memory = realloc(link->big.memory, capacity);
+        bool within = account(link, link->big.capacity, capacity);
+        uint8_t *memory = within ? realloc(link->big.memory, capacity) : NULL;
         if (!memory) {
+            if (within)
+                account(link, capacity, link->big.capacity);
             link->ended = true; /* what follows on the stream can no longer be told apart */
             big_end(link);
             return wherry__fail(ENOMEM, "%s: no memory for a message of %zu bytes", link->config->name, link->big.size);
@@ -316,8 +366,9 @@ static ssize_t fill_expecting(struct wherry__link *link, void *buffer)
     }
     /* something else came: as if it had been read ahead */
     link->expected = 0;
-    if (wherry__buffer_reserve(&link->in, read, read) < 0)
-        return wherry__fail(ENOMEM, "%s: no memory to receive", link->config->name);
+    int result = reserve_in(link, read, read);
+    if (result < 0)
+        return result;
     memcpy(link->in.data + link->in.end, header, wherry__size_min(read, sizeof header));
     if (payload)
         memcpy(link->in.data + link->in.end + sizeof header, buffer, payload);
@@ -384,8 +435,9 @@ static ssize_t fill(struct wherry__link *link, size_t needed, void *buffer, size
     if (place)
         return fill_expecting(link, place);
     size_t most = wherry__size_max(needed, WHERRY__LINK_BUFFER);
-    if (wherry__buffer_reserve(&link->in, needed - have, wherry__size_max(most, link->config->max_message + 1)) < 0)
-        return wherry__fail(ENOMEM, "%s: no memory to receive", link->config->name);
+    int result = reserve_in(link, needed - have, wherry__size_max(most, link->config->max_message + 1));
+    if (result < 0)
+        return result;
     size_t room = link->in.capacity - link->in.end;
     ssize_t size;
     if (link->exact && (kind == WHERRY__FRAME_LINE || kind == WHERRY__FRAME_NUL))
@@ -465,7 +517,6 @@ static int foreign_bytes(struct wherry__link *link)
 static int leftover(struct wherry__link *link, struct wherry_loan *ret_loan)
 {
     size_t size = link->in.end - link->in.start;
-    const uint8_t *data = link->in.data + link->in.start;
     enum wherry__framing_kind kind = link->config->framing.kind;
     size_t torn = wherry__parts_clear(&link->parts) + (link->big.active && link->big.filled < link->big.size);
     if (torn)
@@ -474,6 +525,7 @@ static int leftover(struct wherry__link *link, struct wherry_loan *ret_loan)
         big_end(link);
     if (size == 0)
         return 0;
+    const uint8_t *data = link->in.data + link->in.start;
     if ((kind == WHERRY__FRAME_LINE || kind == WHERRY__FRAME_NUL) && !link->skipping) {
         loan_of(link, ret_loan, data, size, 0, WHERRY_INCOMPLETE);
         link->loan = size;
@@ -655,7 +707,7 @@ void wherry__link_give_back(struct wherry__link *link)
         link->scanned = 0;
     }
     if (link->lean && link->in.start == link->in.end)
-        buffer_free(&link->in);
+        free_in(link);
 }
 
 bool wherry__link_ready(const struct wherry__link *link)

@@ -43,6 +43,7 @@ struct wherry__link {
     const struct wherry__config *config;
     struct wherry__counters *counters;
     struct wherry_peer peer;
+    size_t *all_held;   /* receiving memory of all links of the endpoint, held to max_memory; NULL: this is the only one */
 
     /* receiving */
     struct wherry__buffer in;
@@ -75,6 +76,7 @@ struct wherry__link {
     struct wherry__part part;    /* the next of them */
     uint64_t sender;             /* random; 0 before the first split message; bit 0: its byte is locked (parts.h) */
     uint32_t part_messages;
+    bool dead;                   /* nobody can receive any more, or the stream was cut inside a frame: sends are -EPIPE */
 
     /* packets */
     uint8_t *hold;     /* max_message bytes of address space, for what does not fit into the receiver's buffer */

@@ -77,6 +77,8 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
     ssize_t size;
     if (link->out_fd < 0)
         return wherry__fail(EPIPE, "%s: this endpoint has finished sending", link->config->name);
+    if (link->dead)
+        return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
     if (link->blocks && link->kind != WHERRY__LINK_SOCKET && !may_write(link->out_fd))
         return -EAGAIN;
     do {
@@ -111,13 +113,26 @@ void wherry__link_drop_kept(struct wherry__link *link)
     link->rest_delimiter = link->rest_parts = false;
 }
 
-/* What the last reader of a FIFO left in it the next one finds, the front of a message begun perhaps: its rest must follow. */
+/* A write failed.  Where the other end is gone for good, what is kept goes too.  Else the rest of a message begun must follow some
+ * day, or the next message would be taken for it: after a passing lack of memory, and on a FIFO, where the next reader finds
+ * what the last one left. */
 static int failed(struct wherry__link *link, int code)
 {
-    bool keeps = code == -EAGAIN || (code == -EPIPE && link->fifo);
-    if (!keeps)
+    if (code == -EPIPE && !link->fifo) {
+        link->dead = true;
         wherry__link_drop_kept(link);
+    }
     return code;
+}
+
+/* The rest of a message begun is lost: nothing may follow it. */
+static int cut_off(struct wherry__link *link)
+{
+    link->dead = !link->rest_parts; /* a split message is known as torn when the next one comes */
+    wherry__link_drop_kept(link);
+    if (link->kind == WHERRY__LINK_SOCKET && link->dead)
+        wherry__sys.shutdown(link->out_fd, SHUT_RDWR);
+    return wherry__fail(ENOMEM, "%s: no memory to keep the rest of a message", link->config->name);
 }
 
 static void rest_end(struct wherry__link *link)
@@ -161,7 +176,7 @@ static int push_run(struct wherry__link *link)
     struct wherry__part part = link->part;
     size_t left = link->rest_size, total = 0;
     int count = 0;
-    int most = link->blocks ? 1 : RUN;
+    int most = link->blocks || link->kind != WHERRY__LINK_PIPE ? 1 : RUN; /* a socket cuts a run inside a part */
     const uint8_t *from = link->rest;
     /* a run is of full parts alone; a short one, the last, goes by itself */
     while (count < most && left && (count == 0 || left >= WHERRY__PART_PAYLOAD)) {
@@ -233,13 +248,8 @@ int wherry__link_keep(struct wherry__link *link)
     if (!link->rest || link->rest_memory)
         return wherry__link_keeps(link);
     uint8_t *memory = malloc(link->rest_size + 1);
-    if (!memory) {
-        /* the receiver must not take what follows for the rest of this message */
-        wherry__link_drop_kept(link);
-        if (link->kind == WHERRY__LINK_SOCKET)
-            wherry__sys.shutdown(link->out_fd, SHUT_RDWR);
-        return wherry__fail(ENOMEM, "%s: no memory to keep the rest of a message", link->config->name);
-    }
+    if (!memory)
+        return cut_off(link);
     memcpy(memory, link->rest, link->rest_size);
     link->rest = link->rest_memory = memory;
     return 1;
@@ -272,7 +282,8 @@ static void append(struct wherry__link *link, const struct wherry_message *messa
 static int send_parts(struct wherry__link *link, const struct wherry_message *message)
 {
     if (!link->sender)
-        link->sender = wherry__parts_sender(link->out_fd);
+        /* the two ends of a socket are two inodes: a lock on one does not show on the other */
+        link->sender = wherry__parts_sender(link->kind == WHERRY__LINK_PIPE ? link->out_fd : -1);
     link->rest = message->data;
     link->rest_size = message->size;
     link->rest_parts = true;
@@ -321,10 +332,8 @@ static int send_big(struct wherry__link *link, const struct wherry_message *mess
         return 0;
     done -= pending;
     if (done < before) { /* the rest of the header is kept; there is room: `out` is empty and never smaller than this */
-        if (wherry__buffer_reserve(&link->out, before, WHERRY__LINK_BUFFER) < 0) {
-            wherry__sys.shutdown(link->out_fd, SHUT_RDWR);
-            return wherry__fail(ENOMEM, "%s: no memory to keep the rest of a message", link->config->name);
-        }
+        if (wherry__buffer_reserve(&link->out, before, WHERRY__LINK_BUFFER) < 0)
+            return cut_off(link);
         memcpy(link->out.data, header + done, before - done);
         link->out.end = before - done;
         done = before;
@@ -411,11 +420,10 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
     }
     if (result == 0 && !(flags & WHERRY_MORE))
         result = push_out(link);
-    bool kept = result == -EAGAIN || (result == -EPIPE && link->fifo);
-    if (kept && !(flags & WHERRY_MORE && result == -EAGAIN))
-        i = take_back(link, messages, first, i, offset);
-    else if (result < 0 && !kept && result != -EINPROGRESS)
+    if (result < 0 && result != -EINPROGRESS && link->dead)
         i = wherry__size_min(i, first); /* what lay in `out` went down with it */
+    else if (result < 0 && result != -EINPROGRESS && !(flags & WHERRY_MORE && result == -EAGAIN))
+        i = take_back(link, messages, first, i, offset);
     *ret_taken = i;
     return result;
 }

@@ -166,6 +166,8 @@ int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capa
     const struct wherry__endpoint *endpoint = &channel->endpoint;
     if (!endpoint->transport->descriptors)
         return wherry__fail_quietly(EOPNOTSUPP, "only pipe:, fd: and socketpair: endpoints can be handed to another program");
+    if (endpoint->born != wherry__generation() && !channel->config.inheritable)
+        return wherry__fail_quietly(ECHILD, "the endpoint was opened before fork(), and not inheritable");
     int result = endpoint->transport->descriptors(&channel->endpoint, fds);
     if (result < 0)
         return result;
@@ -179,9 +181,7 @@ int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capa
         put_number(&text, (uint64_t)fds[1]);
     if (endpoint->transport->traits.bits & WHERRY_TRAIT_STREAM)
         put_framing(&text, &channel->config.framing);
-    else
-        put(&text, "?");
-    put(&text, "&max_message=");
+    put(&text, endpoint->transport->traits.bits & WHERRY_TRAIT_STREAM ? "&max_message=" : "?max_message=");
     put_number(&text, channel->config.max_message);
     if (channel->config.writers) {
         put(&text, "&writers=");

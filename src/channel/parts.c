@@ -25,7 +25,7 @@ uint64_t wherry__parts_sender(int fd)
         sender ^= (uint64_t)getpid() << 32 ^ (uint64_t)(uintptr_t)&sender ^ (uint64_t)fd << 20;
     sender |= 2;
     struct flock lock = lock_of(sender);
-    return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? sender | 1 : sender & ~UINT64_C(1);
+    return fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0 ? sender | 1 : sender & ~UINT64_C(1);
 }
 
 static bool is_alive(int fd, uint64_t sender)

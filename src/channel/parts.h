@@ -42,7 +42,7 @@ void wherry__part_box_free(struct wherry__parts *parts, struct wherry__part_box 
 /* Drop all; returns how many there were. */
 size_t wherry__parts_clear(struct wherry__parts *parts);
 
-/* A new sender number, its byte locked on `fd` where the kernel allows (bit 0 says so).  Never 0. */
+/* A new sender number, its byte locked on `fd` (-1: on none) where the kernel allows (bit 0 says so).  Never 0. */
 uint64_t wherry__parts_sender(int fd);
 
 #endif

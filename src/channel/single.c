@@ -125,6 +125,8 @@ bool wherry__single_ready(struct wherry__endpoint *endpoint)
 int wherry__single_finish(struct wherry__endpoint *endpoint)
 {
     struct wherry__link *link = &single_of(endpoint)->link;
+    if (link->out_fd < 0)
+        return 0; /* it was ended before */
     if (link->out_fd == link->in_fd)
         return wherry__sys.shutdown(link->out_fd, SHUT_WR) == 0 || errno == ENOTCONN
                    ? 0

@@ -17,6 +17,7 @@
 #include "base/why.h"
 #include "channel/pipe_link.h"
 #include "channel/single.h"
+#include "socket/unix.h"
 #include "stream/pipe.h"
 
 /* "3", or "0,1": to read, to write. */
@@ -107,6 +108,7 @@ static int socket_kind(const struct wherry__config *config, struct wherry__link 
     if (domain != AF_UNIX)
         return 0;
     wherry__credentials_ask(fd);
+    wherry__unix_least(fd, 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
     struct wherry__credentials credentials;
     if (wherry__credentials_of_connection(fd, &credentials) == 0) {
         link->peer.has_credentials = true;

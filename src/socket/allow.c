@@ -20,6 +20,8 @@ int wherry__allow_parse(struct wherry__allow *allow, const char *text)
         char *end;
         errno = 0;
         unsigned long uid = strtoul(at, &end, 10);
+        if (*at == '\0' && at > text)
+            return (int)(at - 1 - text); /* the comma before nothing */
         if (*at < '0' || *at > '9' || errno || uid >= (uid_t)-1 || allow->count == WHERRY__ALLOW_MAX)
             return (int)(at - text);
         allow->uids[allow->count++] = (uid_t)uid;

@@ -398,3 +398,11 @@ int wherry__unix_resize(int fd, uint64_t bytes, const char *name)
         return 0;
     return wherry__fail(ENOBUFS, "%s: the kernel gives a socket %d bytes, not %d (net.core.wmem_max)", name, got / 2, wanted);
 }
+
+void wherry__unix_least(int fd, int bytes)
+{
+    int now = 0;
+    socklen_t size = sizeof now;
+    if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &size) == 0 && now < bytes)
+        wherry__sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}

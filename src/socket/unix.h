@@ -58,4 +58,7 @@ int wherry__unix_pair(int ret_fds[2], int type, bool inheritable);
 /* Room for about `bytes` in flight.  0, or -errno when the kernel gives less and says why not. */
 int wherry__unix_resize(int fd, uint64_t bytes, const char *name);
 
+/* Room for at least `bytes`, of which the kernel never refuses a few thousand. */
+void wherry__unix_least(int fd, int bytes);
+
 #endif

@@ -100,15 +100,17 @@ static int check_path(const char *path, const char *name)
 
 /* Make it with exactly these permissions.  The name appears with none but our own at first: mkfifo(3) is under the umask, which
  * may only take away. */
-static int make_fifo(const char *path, uint32_t mode)
+static int make_fifo(struct wherry__fifo *fifo, const char *path, uint32_t mode)
 {
     if (wherry__sys.mkfifoat(AT_FDCWD, path, 0600) != 0)
         return -errno;
-    if (wherry__sys.fchmodat(AT_FDCWD, path, mode, 0) != 0) {
+    if (wherry__sys.fchmodat(AT_FDCWD, path, mode, 0) != 0 ||
+        wherry__sys.fstatat(AT_FDCWD, path, &fifo->identity, AT_SYMLINK_NOFOLLOW) != 0) {
         int code = errno;
         wherry__sys.unlinkat(AT_FDCWD, path, 0);
         return -code;
     }
+    fifo->created = true; /* from here on close() removes it, if what is opened there is the same */
     return 0;
 }
 
@@ -128,10 +130,14 @@ static int try_open(struct wherry__fifo *fifo, const char *path, int flags, bool
     int fd = open_noted(path, flags, inheritable);
     if (fd < 0)
         return fd;
-    if (wherry__sys.fstat(fd, &fifo->identity) != 0 || !S_ISFIFO(fifo->identity.st_mode)) {
+    struct stat status = {0};
+    if (wherry__sys.fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) {
         wherry__fd_close(&fd);
-        return refuse_kind(name, fifo->identity.st_mode);
+        return refuse_kind(name, status.st_mode);
     }
+    /* what was made may have been replaced before it was opened: then it is not ours to remove */
+    fifo->created = fifo->created && status.st_dev == fifo->identity.st_dev && status.st_ino == fifo->identity.st_ino;
+    fifo->identity = status;
     fifo->fd = fd;
     return 0;
 }
@@ -145,12 +151,12 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
         int result = try_open(fifo, path, O_RDONLY, inheritable, name);
         if (result == 0)
             return wherry__pipe_claim_reading(fifo->fd, name);
+        if (result == -EINTR)
+            continue;
         if (result != -ENOENT)
             return result == -EACCES || result == -EPERM ? no_such(name, -result) : result;
-        result = make_fifo(path, mode);
-        if (result == 0)
-            fifo->created = true;
-        else if (result != -EEXIST) /* somebody else was quicker: look again */
+        result = make_fifo(fifo, path, mode);
+        if (result < 0 && result != -EEXIST) /* somebody else was quicker: look again */
             return no_such(name, -result);
     }
     return wherry__fail(EBUSY, "%s: comes and goes; somebody else removes it", name);
@@ -193,11 +199,9 @@ int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32
         if (result == 0)
             return 0;
         if (result == -ENOENT && create) {
-            result = make_fifo(path, mode);
-            if (result == 0) {
-                fifo->created = true;
+            result = make_fifo(fifo, path, mode);
+            if (result == 0)
                 continue;
-            }
             if (result != -EEXIST)
                 return no_such(name, -result);
         } else if (result == -EACCES || result == -EPERM) {
