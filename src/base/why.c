@@ -13,7 +13,7 @@
 
 static _Thread_local struct {
     const char *constant; /* what to show, when not NULL */
-    char text[640];
+    char text[4096 + 1024]; /* a path and what is to be said of it */
 } why;
 
 const char *wherry_why(void)
@@ -42,7 +42,7 @@ int wherry__fail(int code, const char *format, ...)
 
 int wherry__fail_errno(int code, const char *format, ...)
 {
-    char text[sizeof why.text - 160];
+    char text[sizeof why.text - 256];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
