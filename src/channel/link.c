@@ -23,6 +23,8 @@
 enum { BIG = 16384 };
 /* Memory that a busy link keeps for its next big message. */
 enum { KEEP_MEMORY = 1 << 20 };
+/* Read buffers that many links may have beside the unfinished messages that max_memory speaks of. */
+enum { READ_BUFFERS = 64 * WHERRY__LINK_BUFFER };
 
 void wherry__link_init(struct wherry__link *link, const struct wherry__config *config,
                        struct wherry__counters *counters)
@@ -45,7 +47,7 @@ static bool account(struct wherry__link *link, size_t before, size_t after)
     if (!link->all_held)
         return true;
     size_t total = *link->all_held - before + after;
-    if (after > before && total > link->config->max_memory)
+    if (after > before && total > link->config->max_memory + READ_BUFFERS)
         return false;
     *link->all_held = total;
     return true;

@@ -89,12 +89,19 @@ static int refuse_kind(const char *name, mode_t mode)
                         kind_of(mode));
 }
 
+static int no_such(const char *name, int code)
+{
+    if (code == ENOENT)
+        return wherry__fail(ENOENT, "%s: the directory does not exist", name);
+    return wherry__fail_errno(code, "%s: could not be opened", name);
+}
+
 /* Before open(2), which on a device may do anything at all; after it fstat() asks again of what was really opened. */
 static int check_path(const char *path, const char *name)
 {
     struct stat status;
     if (wherry__sys.fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) != 0)
-        return -errno;
+        return errno == ENOENT ? -ENOENT : no_such(name, errno);
     return S_ISFIFO(status.st_mode) ? 0 : refuse_kind(name, status.st_mode);
 }
 
@@ -114,14 +121,7 @@ static int make_fifo(struct wherry__fifo *fifo, const char *path, uint32_t mode)
     return 0;
 }
 
-static int no_such(const char *name, int code)
-{
-    if (code == ENOENT)
-        return wherry__fail(ENOENT, "%s: the directory does not exist", name);
-    return wherry__fail_errno(code, "%s: could not be opened", name);
-}
-
-/* One attempt; -ENOENT, -ENXIO (nobody reads) without a sentence. */
+/* One attempt; -ENOENT, -ENXIO (nobody reads) and -EINTR without a sentence. */
 static int try_open(struct wherry__fifo *fifo, const char *path, int flags, bool inheritable, const char *name)
 {
     int result = check_path(path, name);
@@ -129,7 +129,7 @@ static int try_open(struct wherry__fifo *fifo, const char *path, int flags, bool
         return result;
     int fd = open_noted(path, flags, inheritable);
     if (fd < 0)
-        return fd;
+        return fd == -ENOENT || fd == -ENXIO || fd == -EINTR ? fd : no_such(name, -fd);
     struct stat status = {0};
     if (wherry__sys.fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) {
         wherry__fd_close(&fd);
@@ -154,7 +154,7 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
         if (result == -EINTR)
             continue;
         if (result != -ENOENT)
-            return result == -EACCES || result == -EPERM ? no_such(name, -result) : result;
+            return result;
         result = make_fifo(fifo, path, mode);
         if (result < 0 && result != -EEXIST) /* somebody else was quicker: look again */
             return no_such(name, -result);
@@ -177,9 +177,7 @@ int wherry__fifo_open_existing(struct wherry__fifo *fifo, const char *path, bool
         int result = try_open(fifo, path, O_RDONLY, inheritable, name);
         if (result == 0)
             return wherry__pipe_claim_reading(fifo->fd, name);
-        if (result == -EACCES || result == -EPERM)
-            return no_such(name, -result);
-        if (result != -ENOENT)
+        if (result != -ENOENT && result != -EINTR)
             return result;
         if (wherry__deadline_passed(deadline))
             return give_up(waited, name, "does not exist; start the sender");
@@ -204,9 +202,7 @@ int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32
                 continue;
             if (result != -EEXIST)
                 return no_such(name, -result);
-        } else if (result == -EACCES || result == -EPERM) {
-            return no_such(name, -result);
-        } else if (result != -ENOENT && result != -ENXIO) {
+        } else if (result != -ENOENT && result != -ENXIO && result != -EINTR) {
             return result;
         }
         if (wherry__deadline_passed(deadline))
