@@ -7,13 +7,14 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <wherry/base.h>
 
 static _Thread_local struct {
     const char *constant; /* what to show, when not NULL */
-    char text[4096 + 1024]; /* a path and what is to be said of it */
+    char text[1024];
 } why;
 
 const char *wherry_why(void)
@@ -28,27 +29,49 @@ const char *wherry_version(void)
     return VERSION(WHERRY_VERSION_MAJOR, WHERRY_VERSION_MINOR, WHERRY_VERSION_PATCH);
 }
 
+/* A sentence that is too long, for a path of thousands of bytes, is shortened in the middle: what went wrong is at its end. */
+static void note(const char *text)
+{
+    static const char gap[] = " ... ";
+    size_t length = strlen(text), half = (sizeof why.text - sizeof gap) / 2;
+    why.constant = NULL;
+    if (length < sizeof why.text) {
+        memcpy(why.text, text, length + 1);
+        return;
+    }
+    memcpy(why.text, text, half);
+    memcpy(why.text + half, gap, sizeof gap - 1);
+    memcpy(why.text + half + sizeof gap - 1, text + length - half, half + 1);
+}
+
+static void note_formatted(const char *format, va_list arguments)
+{
+    char *text; /* not written in place: an argument may be wherry_why() itself */
+    if (vasprintf(&text, format, arguments) < 0) {
+        why.constant = "no memory to say why";
+        return;
+    }
+    note(text);
+    free(text);
+}
+
 int wherry__fail(int code, const char *format, ...)
 {
-    char text[sizeof why.text]; /* an argument may be wherry_why() itself */
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    note_formatted(format, arguments);
     va_end(arguments);
-    memcpy(why.text, text, sizeof text);
-    why.constant = NULL;
     return -code;
 }
 
 int wherry__fail_errno(int code, const char *format, ...)
 {
-    char text[sizeof why.text - 256];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    note_formatted(format, arguments);
     va_end(arguments);
     char reason[128];
-    return wherry__fail(code, "%s: %s", text, strerror_r(code, reason, sizeof reason));
+    return wherry__fail(code, "%s: %s", wherry_why(), strerror_r(code, reason, sizeof reason));
 }
 
 int wherry__fail_quietly(int code, const char *constant)
