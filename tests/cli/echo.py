@@ -1,0 +1,214 @@
+# tests/cli/echo.py - wherry echo: many clients, slow ones, ones that never read, ones that vanish.
+#
+# SPDX-License-Identifier: MIT
+import os
+import random
+import selectors
+import signal
+import socket
+import time
+
+import run
+from run import same
+
+
+def start(stage, url="unix:./s"):
+    echo = stage.start_wherry("echo", url)
+    stage.wait_listening("s")
+    return echo
+
+
+def connect(stage, kind=socket.SOCK_STREAM):
+    client = socket.socket(socket.AF_UNIX, kind)
+    client.connect(str(stage.path / "s"))  # blocking: a full backlog is waited for
+    client.settimeout(run.PATIENCE)
+    return client
+
+
+def stop(echo, code=128 + signal.SIGTERM):
+    echo.signal(signal.SIGTERM)
+    return echo.end(code)
+
+
+def fill(client):
+    """Send without reading until the kernel takes no more for 100 ms or the connection is cut; the bytes sent."""
+    client.setblocking(False)
+    sent, idle = 0, 0
+    while idle < 50:
+        try:
+            sent += client.send(b"x" * 65536)
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            run.select.poll().poll(2)
+        except (BrokenPipeError, ConnectionResetError):
+            return sent, True
+    return sent, False
+
+
+def converse(clients, payloads):
+    """Each client sends its payload piece by piece and reads it back, all at once."""
+    chooser = selectors.DefaultSelector()
+    states = {}
+    for client, payload in zip(clients, payloads):
+        client.setblocking(False)
+        states[client] = [payload, 0, b""]
+        chooser.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+    until = time.monotonic() + run.PATIENCE
+    open_ends = len(clients)
+    while open_ends and time.monotonic() < until:
+        for key, events in chooser.select(1):
+            client, state = key.fileobj, states[key.fileobj]
+            if events & selectors.EVENT_WRITE:
+                state[1] += client.send(state[0][state[1]:state[1] + 10000])
+                if state[1] == len(state[0]):
+                    chooser.modify(client, selectors.EVENT_READ)
+            if events & selectors.EVENT_READ:
+                state[2] += client.recv(65536)
+                if len(state[2]) >= len(state[0]):
+                    chooser.unregister(client)
+                    open_ends -= 1
+    chooser.close()
+    for i, client in enumerate(clients):
+        same(states[client][2] == states[client][0], True, f"client {i}: its answers are what it sent")
+
+
+def test_fifty_clients(stage):
+    """50 clients at once, 200 kB each, one of them never reads"""
+    echo = start(stage)
+    rude = connect(stage)
+    fill(rude)
+    source = random.Random(1)
+    clients = [connect(stage) for _ in range(50)]
+    converse(clients, [source.randbytes(200_000) for _ in clients])
+    for client in clients + [rude]:
+        client.close()
+    stop(echo)
+
+
+def test_a_client_that_never_reads(stage):
+    """a client that sends for ever and never reads is cut off at 16 MiB, with a line; the others are served"""
+    echo = start(stage)
+    with connect(stage) as rude, connect(stage) as other:
+        sent, cut = fill(rude)
+        same(cut, True, "whether it was cut off")
+        if not 16 << 20 <= sent <= 40 << 20:
+            raise run.tap.Failure(f"it was cut off after {sent} bytes")
+        other.sendall(b"hello")
+        same(other.recv(100), b"hello")
+        rude.setblocking(True)
+        got = 0
+        try:
+            while data := rude.recv(1 << 20):
+                same(data.strip(b"x"), b"", "what it got")
+                got += len(data)
+        except ConnectionResetError:
+            pass
+    echo.read(lambda: b"\n" in echo.err, "the line")
+    run.one_line(stop(echo), "does not read", rf"pid {os.getpid()}", "cut off")
+
+
+def test_answers_are_not_mixed(stage):
+    """answers of 5 MB to slow readers come whole and in order while others talk"""
+    echo = start(stage)
+    source = random.Random(2)
+    slow = [connect(stage) for _ in range(3)]
+    payloads = [source.randbytes(5_000_000) for _ in slow]
+    pending = []
+    for client, payload in zip(slow, payloads):  # send all, read nothing yet
+        client.setblocking(True)
+        client.sendall(payload)
+        pending.append(client)
+    with connect(stage) as quick:
+        for i in range(100):
+            quick.sendall(b"%d" % i)
+            same(quick.recv(100), b"%d" % i)
+    for client, payload in zip(slow, payloads):
+        got = bytearray()
+        while len(got) < len(payload):
+            got += client.recv(1 << 20)
+        same(bytes(got) == payload, True, "the answers")
+        client.close()
+    stop(echo)
+
+
+def test_clients_that_vanish(stage):
+    """clients that ask and vanish leave nothing behind"""
+    echo = start(stage)
+
+    def held():
+        return len(os.listdir(f"/proc/{echo.pid}/fd"))
+    with connect(stage) as first:
+        first.sendall(b"x")
+        first.recv(1)
+        before = held()
+        for _ in range(200):
+            with connect(stage) as client:
+                client.sendall(b"y" * 1000)
+        first.sendall(b"x")
+        same(first.recv(1), b"x")
+        run.wait_for(lambda: held() == before, "their descriptors to be closed")
+    stop(echo)
+
+
+def test_a_signal_delivers_answers(stage):
+    """SIGTERM: answers that are due still come"""
+    echo = start(stage)
+    with connect(stage) as client:
+        payload = random.Random(6).randbytes(2_000_000)
+        client.sendall(payload)
+        got = bytearray(client.recv(1000))
+        echo.signal(signal.SIGTERM)
+        while data := client.recv(1 << 20):
+            got += data
+        same(payload.startswith(bytes(got)), True, "a beginning of what was sent")
+    echo.end(None)
+    same(echo.popen.returncode, 128 + 15)
+
+
+def test_packets(stage):
+    """seqpacket clients: each packet is answered as one"""
+    echo = start(stage, "unix+seqpacket:./s")
+    with connect(stage, socket.SOCK_SEQPACKET) as client:
+        for size in (1, 10, 1000, 100_000):
+            client.sendall(b"z" * size)
+            same(len(client.recv(200_000)), size)
+    stop(echo)
+
+
+def test_lines(stage):
+    """frame=line: a last line without its newline is answered, too"""
+    echo = start(stage, "unix:./s?frame=line")
+    with connect(stage) as client:
+        client.sendall(b"one\ntwo\nthree")
+        client.shutdown(socket.SHUT_WR)
+        got = b""
+        while data := client.recv(100):
+            got += data
+    same(got, b"one\ntwo\nthree\n")
+    stop(echo)
+
+
+def test_foreign_bytes(stage):
+    """foreign bytes cost a line and the connection, not the server"""
+    echo = start(stage, "unix:./s?frame=length")
+    with connect(stage) as client:
+        client.sendall(b"hello, is anybody there?\n")
+        same(client.recv(100), b"", "the end")
+    echo.read(lambda: b"frame=line" in echo.err, "the line")
+    same(stage.run_wherry("ask", "unix:./s?frame=length", "still there?").out, b"still there?\n")
+    stop(echo)
+
+
+def test_an_inherited_socket(stage):
+    """echo on an inherited descriptor ends when its peer does"""
+    near, far = socket.socketpair()
+    echo = stage.start_wherry("echo", f"fd:{far.fileno()}", pass_fds=[far.fileno()])
+    far.close()
+    with near:
+        near.settimeout(run.PATIENCE)
+        near.sendall(b"hello")
+        same(near.recv(100), b"hello")
+        near.shutdown(socket.SHUT_WR)
+        same(near.recv(100), b"", "the end")
+    echo.end()

@@ -1,0 +1,325 @@
+# tests/cli/run.py CASES.py WHERRY HELPERS - runs the cases of one file against the command, and prints TAP.
+#
+# SPDX-License-Identifier: MIT
+"""A case is a function test_... of CASES.py that takes a Stage; its docstring is its name.  Each runs in an empty directory
+of its own.  Afterwards no process may be left, and no file but those that the case said it would make (stage.mine)."""
+import ctypes
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "api"))
+import tap  # noqa: E402
+
+PATIENCE = 20  # seconds until a wait is a failure; nothing waits that long when all is well
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def wait_for(condition, what):
+    """Ask `condition` again and again until it says something true, which is returned."""
+    until = time.monotonic() + PATIENCE
+    pause = select.poll()
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > until:
+            raise tap.Failure(f"waited {PATIENCE} s for {what}")
+        pause.poll(2)
+
+
+class Process:
+    """A program under way, its standard descriptors on pipes (or what start() was told)."""
+
+    def __init__(self, stage, words, **how):
+        self.stage, self.words = stage, [w if isinstance(w, bytes) else str(w) for w in words]
+        how.setdefault("stdin", subprocess.DEVNULL)
+        how.setdefault("stdout", subprocess.PIPE)
+        how.setdefault("stderr", subprocess.PIPE)
+        self.popen = subprocess.Popen(self.words, cwd=stage.path, bufsize=0, **how)
+        self.pid = self.popen.pid
+        self.out, self.err = b"", b""
+
+    def _streams(self):
+        return [s for s in (self.popen.stdout, self.popen.stderr) if s and not s.closed]
+
+    def _take(self, stream):
+        data = stream.read(65536)
+        if not data:
+            stream.close()
+        elif stream is self.popen.stdout:
+            self.out += data
+        else:
+            self.err += data
+
+    def _pump(self, until):
+        """Read once from whatever program of the stage prints, so that none waits for us.  False: the time is up."""
+        owners = {s: p for p in self.stage.processes for s in p._streams()}
+        ready, _, _ = select.select(list(owners), [], [], max(0, until - time.monotonic()))
+        for stream in ready:
+            owners[stream]._take(stream)
+        return bool(ready)
+
+    def read(self, enough, what):
+        """Read what it prints until enough() is true."""
+        until = time.monotonic() + PATIENCE
+        while not enough():
+            if not self._streams():
+                raise tap.Failure(f"{self}: ended before {what}: {self.out[-300:]!r} {self.err[-300:]!r}")
+            if not self._pump(until):
+                raise tap.Failure(f"{self}: waited {PATIENCE} s for {what}; so far {self.out[-300:]!r} {self.err[-300:]!r}")
+
+    def read_out(self, size):
+        self.read(lambda: len(self.out) >= size, f"{size} bytes")
+        return self.out
+
+    def write(self, data):
+        self.popen.stdin.write(data)
+
+    def shut(self):
+        self.popen.stdin.close()
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def end(self, code=0):
+        """Read to the end and wait; the exit code must be `code` (None: any)."""
+        until = time.monotonic() + PATIENCE
+        while self._streams():
+            if not self._pump(until):
+                raise tap.Failure(f"{self}: still runs after {PATIENCE} s; {self.out[-300:]!r} {self.err[-300:]!r}")
+        try:
+            self.popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise tap.Failure(f"{self}: still runs after {PATIENCE} s") from None
+        if code is not None and self.popen.returncode != code:
+            raise tap.Failure(f"{self}: exit code {self.popen.returncode}, expected {code}: {self.err!r}")
+        return self
+
+    def __str__(self):
+        return " ".join(w if isinstance(w, str) else repr(w) for w in self.words)[:120]
+
+
+class Stage:
+    def __init__(self, wherry, helpers):
+        self.wherry, self.helpers = str(pathlib.Path(wherry).resolve()), pathlib.Path(helpers).resolve()
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="wherry-cli-"))
+        self.processes, self.made, self.counter = [], set(), 0
+
+    # ---- programs ----
+
+    def start(self, *words, **how):
+        process = Process(self, words, **how)
+        self.processes.append(process)
+        return process
+
+    def start_wherry(self, *words, **how):
+        return self.start(self.wherry, *words, **how)
+
+    def run(self, *words, code=0, input=None, **how):
+        """Run to the end; `input` comes from a file, so that nobody has to feed it."""
+        if input is not None:
+            with tempfile.TemporaryFile() as file:
+                file.write(input)
+                file.seek(0)
+                return self.start(*words, stdin=file, **how).end(code)
+        return self.start(*words, **how).end(code)
+
+    def run_wherry(self, *words, **how):
+        return self.run(self.wherry, *words, **how)
+
+    def helper(self, name):
+        return self.helpers / name
+
+    def need(self, program):
+        if shutil.which(program) is None:
+            raise tap.Skip(f"{program} is not installed")
+        return program
+
+    # ---- files ----
+
+    def mine(self, name):
+        """A path in the stage's directory that the case makes and need not remove."""
+        self.made.add(name)
+        return self.path / name
+
+    def write(self, name, data):
+        self.mine(name).write_bytes(data)
+        return name
+
+    def fifo(self, name):
+        os.mkfifo(self.mine(name))
+        return name
+
+    # ---- waiting ----
+
+    def _sockets(self):
+        """The inodes of all sockets that programs of the stage hold."""
+        found = set()
+        for process in self.processes:
+            try:
+                for fd in os.listdir(f"/proc/{process.pid}/fd"):
+                    match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{process.pid}/fd/{fd}"))
+                    found.update(match.groups() if match else ())
+            except OSError:
+                pass
+        return found
+
+    def unix_sockets(self, name):
+        """The rows of /proc/net/unix for a path that ends like this (or @name): as lists of columns, ours alone."""
+        with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
+            rows = [line.split() for line in table][1:]
+        ours = self._sockets()
+        return [r for r in rows if len(r) == 8 and r[7].rsplit("/", 1)[-1] == name and r[6] in ours]
+
+    def wait_listening(self, name):
+        """Until a program listens on a socket of this path (or @name), or has bound one of a kind that does not listen."""
+        def listening():
+            return any(r[4] == "0002" or int(r[3], 16) & 0x10000 for r in self.unix_sockets(name))
+        wait_for(listening, f"a socket {name} that listens")
+
+    def wait_path(self, name):
+        wait_for(lambda: os.path.lexists(self.path / name), f"{name} to appear")
+
+    def wait_asleep(self, process):
+        """Until the program has begun, and sleeps in the kernel: for its peer, for input, for room."""
+        program = os.path.realpath(shutil.which(process.words[0]))
+
+        def asleep():
+            try:
+                state = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+                return os.readlink(f"/proc/{process.pid}/exe") == program and state == "S"
+            except OSError:
+                return False
+        wait_for(asleep, f"{process} to wait")
+
+    def wait_opened(self, process, name):
+        """Until the process has the file open."""
+        want = os.stat(self.path / name)
+
+        def opened():
+            for fd in os.listdir(f"/proc/{process.pid}/fd"):
+                try:
+                    have = os.stat(f"/proc/{process.pid}/fd/{fd}")
+                except OSError:
+                    continue
+                if (have.st_dev, have.st_ino) == (want.st_dev, want.st_ino):
+                    return True
+            return False
+        wait_for(opened, f"{process} to open {name}")
+
+    # ---- the end ----
+
+    def close(self, judge):
+        """What was left behind, when `judge`; and away with it."""
+        left = []
+        for process in self.processes:
+            if process.popen.poll() is None:
+                left.append(f"a process: {process}")
+                process.popen.kill()
+                process.popen.wait()
+            for stream in (process.popen.stdin, process.popen.stdout, process.popen.stderr):
+                if stream:
+                    try:
+                        stream.close()
+                    except BrokenPipeError:
+                        pass
+        left += self._strays()
+        for root, _, files in os.walk(self.path):
+            for name in files:
+                path = pathlib.Path(root) / name
+                if str(path.relative_to(self.path)) not in self.made:
+                    left.append(f"{'a socket' if stat.S_ISSOCK(os.lstat(path).st_mode) else 'a file'}: {name}")
+        shutil.rmtree(self.path)
+        if judge and left:
+            raise tap.Failure("left behind: " + "; ".join(left))
+
+    @staticmethod
+    def _strays():
+        """Grandchildren whose parent is gone: they are ours, since the runner is a subreaper."""
+        left = []
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return left
+            if pid == 0:
+                children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+                for child in children:
+                    left.append(f"a process: pid {child} "
+                                + pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")[:80])
+                    os.kill(int(child), signal.SIGKILL)
+                    os.waitpid(int(child), 0)
+
+
+def descriptors():
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def as_case(function, wherry, helpers):
+    def case():
+        before = descriptors()
+        stage = Stage(wherry, helpers)
+        fine = False
+        try:
+            function(stage)
+            fine = True
+        finally:
+            stage.close(fine)
+        if descriptors() != before:
+            raise tap.Failure("the case left descriptors open")
+    return (function.__doc__.strip().splitlines()[0], case)
+
+
+# What cases say of what they got.
+
+def same(got, wanted, what="the output"):
+    if got != wanted:
+        def short(value):
+            text = repr(value)
+            return text if len(text) < 400 else f"{text[:200]} ... {text[-150:]} ({len(value)} long)"
+        raise tap.Failure(f"{what} is {short(got)}, not {short(wanted)}")
+
+
+def one_line(process, *patterns):
+    """Exactly one line on standard error, which every pattern is found in, and no control characters."""
+    text = process.err.decode()
+    if text.count("\n") != 1 or not text.endswith("\n") or not text.startswith("wherry: "):
+        raise tap.Failure(f"{process}: not one line of ours on standard error: {text!r}")
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text):
+        raise tap.Failure(f"{process}: control characters on standard error: {text!r}")
+    for pattern in patterns:
+        if not re.search(pattern, text):
+            raise tap.Failure(f"{process}: {text!r} does not say {pattern!r}")
+
+
+def json_lines(data):
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+def main():
+    cases, wherry, helpers = sys.argv[1:4]
+    only = sys.argv[4:]
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    sys.modules["run"] = sys.modules["__main__"]  # what the cases import
+    spec = importlib.util.spec_from_file_location("cases", cases)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = [f for name, f in vars(module).items() if name.startswith("test_") and callable(f)]
+    found = [f for f in found if not only or f.__name__ in only]
+    return tap.run([as_case(f, wherry, helpers) for f in found])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

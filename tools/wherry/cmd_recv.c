@@ -1,0 +1,223 @@
+/* cmd_recv.c - `wherry recv URL`: print the messages that come.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "endpoint.h"
+#include "json.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include "signals.h"
+
+struct recv {
+    struct options options;
+    struct wherry_channel *channel;
+    struct output output;
+    struct progress progress;
+    const char *url;
+    int64_t count; /* messages wanted; 0: all */
+    char separator;
+    bool raw, json, keep;
+    bool visible; /* standard output is a terminal, whose control bytes the messages may not speak */
+};
+
+enum { OPTION_RAW = OPTION_FIRST, OPTION_JSON, OPTION_KEEP };
+
+static int bad_count(struct recv *recv, const char *wrong)
+{
+    recv->options.code = misuse(&verb_recv, "-c %s %s", optarg, wrong);
+    return -1;
+}
+
+/* Returns 0, or -1 with options.code set. */
+static int parse(struct recv *recv, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        COMMON_LONG,
+        {"null", no_argument, NULL, '0'},
+        {"raw", no_argument, NULL, OPTION_RAW},
+        {"count", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, OPTION_JSON},
+        {"keep", no_argument, NULL, OPTION_KEEP},
+        {0},
+    };
+    int option;
+    bool null = false;
+    const char *wrong;
+    while ((option = options_next(&recv->options, argc, argv, COMMON_SHORT "0c:J", longs)) >= 0) {
+        switch (option) {
+        case '0':
+            null = true;
+            break;
+        case 'c':
+            if ((wrong = parse_number(optarg, 1, INT64_MAX, &recv->count)))
+                return bad_count(recv, wrong);
+            break;
+        case OPTION_RAW:
+            recv->raw = true;
+            break;
+        case 'J':
+        case OPTION_JSON:
+            recv->json = true;
+            break;
+        case OPTION_KEEP:
+            recv->keep = true;
+            break;
+        }
+    }
+    if (option == OPTION_STOP || options_operands(&recv->options, argc, 1, 1) < 0)
+        return -1;
+    if (null + recv->raw + recv->json > 1) {
+        recv->options.code = misuse(&verb_recv, "-0, --raw and --json exclude each other");
+        return -1;
+    }
+    recv->separator = null ? '\0' : '\n';
+    recv->url = argv[optind];
+    return 0;
+}
+
+static void print(struct recv *recv, const struct wherry_loan *loan)
+{
+    struct output *output = &recv->output;
+    size_t size = loan->info.size;
+    if (recv->json) {
+        if (!json_message(output, loan) && output->error == 0)
+            output->error = ENOMEM;
+    } else {
+        if (recv->visible)
+            output_visible(output, loan->data, size);
+        else
+            output_bytes(output, loan->data, size);
+        /* a last record that came without its delimiter goes out without one, so that the bytes stay what they were */
+        if (!recv->raw && !(loan->info.flags & WHERRY_INCOMPLETE))
+            output_bytes(output, &recv->separator, 1);
+    }
+    output_message(output);
+    progress_count(&recv->progress, 1, size);
+}
+
+/* The next message: at once if there is one; else what is buffered goes out first, so that nobody waits for it. */
+static int next(struct recv *recv, struct wherry_loan *ret_loan)
+{
+    int result = wherry_channel_borrow(recv->channel, ret_loan, WHERRY_NOW);
+    if (result != -EAGAIN)
+        return result;
+    if (output_flush(&recv->output) != 0)
+        return -EIO;
+    return wherry_channel_borrow(recv->channel, ret_loan, options_deadline(&recv->options));
+}
+
+/* Returns the exit code. */
+static int receive(struct recv *recv)
+{
+    bool for_ever = wherry_channel_traits(recv->channel)->bits & WHERRY_TRAIT_ENDS_FOR_EVER;
+    struct wherry_loan loan;
+    int64_t got = 0;
+    while (recv->count == 0 || got < recv->count) {
+        int result = next(recv, &loan);
+        if (recv->output.error != 0)
+            break;
+        if (result == 1) {
+            print(recv, &loan);
+            wherry_channel_return(recv->channel, &loan);
+            got++;
+        } else if (result == 0) {
+            if (!recv->keep || for_ever)
+                break;
+        } else if (result == -EBADMSG && recv->keep) {
+            endpoint_complain(TOOL_FAILED, recv->url);
+        } else if (signals_caught()) {
+            break;
+        } else {
+            return endpoint_complain(endpoint_code(result), recv->url);
+        }
+        if (recv->output.error != 0 || signals_caught())
+            break;
+    }
+    return signals_caught() ? TOOL_SIGNAL + signals_caught() : TOOL_OK;
+}
+
+/* Received but not written is lost: how much, said plainly. */
+static int finish_output(struct recv *recv, int code)
+{
+    int error = output_flush(&recv->output);
+    if (error == 0)
+        return code;
+    uint64_t lost = output_unwritten(&recv->output);
+    return complain(TOOL_FAILED, "standard output: %s; %" PRIu64 " message%s received but not written", strerror(error),
+                    lost, lost == 1 ? " was" : "s were");
+}
+
+/* A standard output that cannot be written is found before the first message is taken, not after. */
+static int check_output(void)
+{
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY)
+        return 0;
+    return complain(TOOL_FAILED, "standard output: it is closed, or not open for writing; nothing was received");
+}
+
+static int work(struct recv *recv)
+{
+    /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no further. */
+    struct wish wish = {.role = WHERRY_RECEIVE,
+                        .no_read_ahead = recv->count > 0 && !endpoint_has(recv->url, WHERRY_TRAIT_LISTENS)};
+    int code = endpoint_open(recv->url, &wish, options_deadline(&recv->options), &recv->channel);
+    if (code != 0)
+        return code;
+    signals_watch(recv->channel);
+    progress_begin(&recv->progress, &recv->options, "received", STDOUT_FILENO);
+    code = finish_output(recv, receive(recv));
+    code = endpoint_close(recv->channel, recv->url, WHERRY_NOW, code);
+    progress_end(&recv->progress);
+    return code;
+}
+
+static int run(const struct verb *verb, int argc, char **argv)
+{
+    struct recv recv = {.options = OPTIONS(verb)};
+    if (parse(&recv, argc, argv) < 0)
+        return recv.options.code;
+    int code = check_output();
+    if (code == 0)
+        code = signals_install();
+    if (code != 0)
+        return code;
+    if (output_init(&recv.output, STDOUT_FILENO) < 0)
+        return complain(TOOL_FAILED, "no memory");
+    recv.visible = !recv.raw && isatty(STDOUT_FILENO);
+    code = work(&recv);
+    output_fini(&recv.output);
+    return code;
+}
+
+const struct verb verb_recv = {
+    .name = "recv",
+    .summary = "print the messages that come",
+    .operands = "URL",
+    .help =
+        "Print each message that comes, followed by a newline, until the senders have\n"
+        "gone.  On a terminal control bytes are shown as \\xNN.  The last record of a\n"
+        "line stream that came without its newline is printed without.\n"
+        "\n"
+        "  -0, --null         a NUL after each message instead of a newline\n"
+        "      --raw          the bytes as they are, nothing added\n"
+        "  -J, --json         one JSON object a line: peer, type, time, size, and data,\n"
+        "                     or data_b64 when it is no UTF-8 text\n"
+        "  -c, --count COUNT  stop after COUNT messages; what comes after them on a FIFO\n"
+        "                     or an inherited descriptor is left there for others\n"
+        "      --keep         go on after the end of the senders and after foreign bytes\n"
+        "\n"
+        "-w bounds each wait for a message.\n",
+    .examples =
+        "Examples:\n"
+        "  wherry recv unix:./inbox\n"
+        "  wherry recv --keep --json unix+dgram:@log\n"
+        "  wherry recv 'fifo:./ch?frame=fixed:4' --raw | od -An -tu4\n",
+    .run = run,
+};

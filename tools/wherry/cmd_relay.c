@@ -1,0 +1,309 @@
+/* cmd_relay.c - `wherry relay FROM TO`: join two channels.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * One thread.  Nothing is taken from FROM while TO is full, and what was taken is delivered before the relay ends. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "endpoint.h"
+#include "relay.h"
+#include "signals.h"
+
+enum { OPTION_KEEP = OPTION_FIRST, OPTION_ONE_WAY };
+
+/* Messages in a turn, so that no peer waits for another; and peers that have no connection, whose going nobody sees: the
+ * one that was silent longest makes room. */
+enum { TURN = 256, STRANGERS_MAX = 256 };
+
+/* Returns 0, or -1 with options.code set. */
+static int parse(struct relay *relay, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        COMMON_LONG,
+        {"keep", no_argument, NULL, OPTION_KEEP},
+        {"one-way", no_argument, NULL, OPTION_ONE_WAY},
+        {0},
+    };
+    int option;
+    while ((option = options_next(&relay->options, argc, argv, COMMON_SHORT, longs)) >= 0) {
+        if (option == OPTION_KEEP)
+            relay->keep = true;
+        else
+            relay->one_way = true;
+    }
+    if (option == OPTION_STOP || options_operands(&relay->options, argc, 2, 2) < 0)
+        return -1;
+    relay->from_url = argv[optind];
+    relay->to_url = argv[optind + 1];
+    return 0;
+}
+
+static bool listens(const char *url, bool by_default)
+{
+    if (!endpoint_has(url, WHERRY_TRAIT_LISTENS))
+        return false;
+    return endpoint_says(url, "listen") || (by_default && !endpoint_says(url, "connect"));
+}
+
+/* Open for both directions if the object can; whether a descriptor is duplex shows only now.  0 or the exit code. */
+static int open_either(struct relay *relay, const char *url, struct wish *wish, enum wherry_role one_way,
+                       struct wherry_channel **ret_channel)
+{
+    if (relay->two_way) {
+        wish->role = WHERRY_BOTH;
+        int result = endpoint_try(url, wish, WHERRY_NOW, ret_channel);
+        if (result == 0)
+            return 0;
+        if (result == -EOPNOTSUPP || result == -EBADF) /* EBADF: a descriptor that is open for one direction */
+            relay->two_way = false;
+    }
+    if (!relay->two_way)
+        wish->role = one_way;
+    return endpoint_open(url, wish, relay->deadline, ret_channel);
+}
+
+static int open_ends(struct relay *relay)
+{
+    struct wish from = {.side = WHERRY_LISTEN}, to = {.side = WHERRY_CONNECT};
+    relay->two_way = !relay->one_way && endpoint_has(relay->from_url, WHERRY_TRAIT_DUPLEX) &&
+                     endpoint_has(relay->to_url, WHERRY_TRAIT_DUPLEX);
+    relay->per_peer = relay->two_way && listens(relay->from_url, true) &&
+                      endpoint_has(relay->to_url, WHERRY_TRAIT_LISTENS) && !listens(relay->to_url, false);
+    from.report_ends = relay->per_peer;
+    int code = open_either(relay, relay->from_url, &from, WHERRY_RECEIVE, &relay->from);
+    if (code != 0)
+        return code;
+    relay->per_peer &= relay->two_way;
+    if (relay->per_peer)
+        return 0; /* TO is opened when the first peer says something */
+    struct wherry_channel *channel;
+    code = open_either(relay, relay->to_url, &to, WHERRY_SEND, &channel);
+    if (code != 0)
+        return code;
+    struct link *link = relay_link(relay, 0, true);
+    if (!link) {
+        wherry_channel_close(channel, WHERRY_NOW);
+        return complain(TOOL_FAILED, "no memory");
+    }
+    link->to = channel;
+    return 0;
+}
+
+/* The end of all senders of FROM. */
+static void from_ends(struct relay *relay)
+{
+    bool for_ever = wherry_channel_traits(relay->from)->bits & WHERRY_TRAIT_ENDS_FOR_EVER;
+    if (!relay->keep || for_ever)
+        relay->from_done = true;
+}
+
+/* The end of one of them; one that never said anything has no link. */
+static void peer_ends(struct relay *relay, uint64_t peer)
+{
+    struct link *link = relay_link(relay, peer, false);
+    if (link)
+        link->from_done = true;
+    else
+        wherry_channel_disconnect(relay->from, peer, WHERRY_NOW);
+}
+
+static bool any_full(const struct relay *relay)
+{
+    for (const struct link *link = relay->links; link; link = link->next)
+        if (link_is_full(relay, &link->forward))
+            return true;
+    return false;
+}
+
+/* Peers without a connection never end: the idle link that was used longest ago makes room for a new one. */
+static void make_room(struct relay *relay)
+{
+    struct link **oldest = NULL, *link;
+    if (relay->link_count < STRANGERS_MAX || endpoint_has(relay->from_url, WHERRY_TRAIT_ENDS))
+        return;
+    for (struct link **at = &relay->links; *at; at = &(*at)->next)
+        if (link_is_idle(*at))
+            oldest = at;
+    if (!oldest)
+        return;
+    link = *oldest;
+    *oldest = link->next;
+    link_close(relay, link); /* strangers have no connection to let go of */
+}
+
+static void take_one(struct relay *relay, const struct wherry_loan *loan)
+{
+    if (loan->info.flags & WHERRY_ENDED) {
+        peer_ends(relay, loan->info.peer.id);
+        return;
+    }
+    struct link *link = relay_link(relay, loan->info.peer.id, false);
+    if (!link) {
+        make_room(relay);
+        link = relay_link(relay, loan->info.peer.id, true);
+    }
+    progress_count(&relay->progress, 1, loan->info.size);
+    if (link) {
+        link_forward(relay, link, loan);
+        return;
+    }
+    relay->lost++;
+    relay->code = complain(TOOL_FAILED, "no memory for another peer");
+    relay->from_done = true;
+}
+
+/* Take a turn's worth from FROM. */
+static void take(struct relay *relay)
+{
+    for (int i = 0; i < TURN; i++) {
+        struct wherry_loan loan;
+        if (relay->from_done || any_full(relay))
+            return;
+        int result = wherry_channel_borrow(relay->from, &loan, WHERRY_NOW);
+        if (result == -EAGAIN)
+            return;
+        relay->progressed = true;
+        if (result == 1) {
+            take_one(relay, &loan);
+            wherry_channel_return(relay->from, &loan);
+        } else if (result == 0) {
+            from_ends(relay);
+        } else {
+            relay_fails(relay, endpoint_code(result), relay->from_url);
+            relay->from_done = result != -EBADMSG || !relay->keep;
+        }
+    }
+    relay->more = true;
+}
+
+/* All links have their turn; those that are done are closed.  Without any left a relay that is not per peer is done. */
+static void turn_links(struct relay *relay)
+{
+    bool lingers = false;
+    for (struct link **at = &relay->links; *at;) {
+        struct link *link = *at;
+        if (!link->dead)
+            link_turn(relay, link);
+        if (!link->dead || !link_lets_go(relay, link)) {
+            lingers |= link->dead;
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        link_close(relay, link);
+        relay->progressed = true;
+    }
+    if (!relay->links && !relay->per_peer)
+        relay->from_done = true;
+    if (relay->unflushed)
+        relay->unflushed = wherry_channel_flush(relay->from, WHERRY_NOW) == -EAGAIN;
+    relay->more |= lingers && !relay->unflushed; /* what it waited for is out: now it can go */
+}
+
+static void wait_for_work(struct relay *relay)
+{
+    waiter_begin(&relay->waiter, relay->deadline);
+    bool back_waits = relay->unflushed;
+    for (const struct link *link = relay->links; link; link = link->next) {
+        link_wait(relay, link);
+        back_waits |= link->back.first != NULL;
+    }
+    if (!relay->from_done && !any_full(relay))
+        waiter_add(&relay->waiter, wherry_channel_receive_fd(relay->from));
+    if (back_waits)
+        waiter_add(&relay->waiter, wherry_channel_send_fd(relay->from));
+    waiter_wait(&relay->waiter, relay->progressed);
+}
+
+/* A signal: nothing more is taken, what was taken goes out. */
+static void stop(struct relay *relay)
+{
+    relay->stopping = relay->from_done = relay->waiter.deaf = true;
+    relay->deadline = endpoint_grace(relay->deadline);
+}
+
+/* Returns when everything taken is delivered and nothing more comes, or when the time is up. */
+static void carry(struct relay *relay)
+{
+    while (!relay->from_done || relay->links || relay->unflushed) {
+        if (signals_caught() && !relay->stopping)
+            stop(relay);
+        relay->progressed = relay->more = false;
+        take(relay);
+        turn_links(relay);
+        if (relay->deadline != WHERRY_FOREVER && wherry_now() >= relay->deadline) {
+            relay->code = complain(endpoint_code(-ETIMEDOUT), "%s: the time %s is over", relay->from_url,
+                                   relay->stopping ? "after the signal" : "that -w gave");
+            return;
+        }
+        if (!relay->more && (!relay->from_done || relay->links || relay->unflushed))
+            wait_for_work(relay);
+    }
+}
+
+static int work(struct relay *relay)
+{
+    relay->deadline = options_deadline(&relay->options);
+    int code = open_ends(relay);
+    progress_begin(&relay->progress, &relay->options, "relayed", -1);
+    if (code == 0)
+        carry(relay);
+    else
+        relay->code = code;
+    while (relay->links) {
+        struct link *link = relay->links;
+        relay->links = link->next;
+        link_close(relay, link);
+    }
+    wherry_channel_close(relay->from, WHERRY_NOW);
+    if (relay->lost > 0)
+        complain(0, "%s: %" PRIu64 " message%s received but not delivered", relay->to_url, relay->lost,
+                 relay->lost == 1 ? " was" : "s were");
+    if (relay->lost > 0 && relay->code == TOOL_OK)
+        relay->code = TOOL_FAILED;
+    if (code == 0)
+        progress_end(&relay->progress);
+    waiter_fini(&relay->waiter);
+    return signals_caught() ? TOOL_SIGNAL + signals_caught() : relay->code;
+}
+
+static int run(const struct verb *verb, int argc, char **argv)
+{
+    struct relay relay = {.options = OPTIONS(verb)};
+    if (parse(&relay, argc, argv) < 0)
+        return relay.options.code;
+    int code = signals_install();
+    if (code != 0)
+        return code;
+    raise_descriptor_limit();
+    return work(&relay);
+}
+
+const struct verb verb_relay = {
+    .name = "relay",
+    .summary = "join two channels",
+    .operands = "FROM TO",
+    .help =
+        "Send on to TO what comes from FROM, until the senders of FROM have gone and all\n"
+        "is delivered.  FROM listens and TO connects, unless their URLs say otherwise.\n"
+        "Types are kept where both ends have them.\n"
+        "\n"
+        "Where both ends are duplex, messages go both ways: each peer of FROM gets a\n"
+        "connection to TO of its own, when it first says something, and what comes back\n"
+        "there goes to that peer.  Where TO listens too, all share one endpoint.\n"
+        "\n"
+        "While TO is full, FROM is not read (with many peers: 256 KiB each wait here\n"
+        "first).  After a signal what was received is still delivered, for 5s.\n"
+        "\n"
+        "      --keep         go on after the end of the senders and after foreign bytes\n"
+        "      --one-way      from FROM to TO alone; the peers of FROM share one TO\n"
+        "\n"
+        "-w bounds the whole.\n",
+    .examples =
+        "Examples:\n"
+        "  wherry relay fifo:./in unix:/run/app/in.sock\n"
+        "  wherry relay --keep unix:./front unix:./back\n",
+    .run = run,
+};

@@ -1,0 +1,260 @@
+/* cmd_send.c - `wherry send URL [FILE]`: the lines of a file or of standard input, a message each.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "endpoint.h"
+#include "input.h"
+#include "options.h"
+#include "progress.h"
+#include "signals.h"
+
+enum { BATCH = 1024 };
+
+struct send {
+    struct options options;
+    struct wherry_channel *channel;
+    struct input input;
+    struct progress progress;
+    const char *url, *path;
+    wherry_time deadline;
+};
+
+enum { OPTION_RAW = OPTION_FIRST, OPTION_FIXED, OPTION_TYPE, OPTION_WITH_NUL };
+
+static int take_option(struct send *send, int option, unsigned *kinds)
+{
+    struct input *input = &send->input;
+    const char *wrong = NULL;
+    int64_t number = 0;
+    switch (option) {
+    case '0':
+        input->kind = INPUT_NULS;
+        *kinds |= 1;
+        break;
+    case OPTION_RAW:
+        input->kind = INPUT_RAW;
+        *kinds |= 2;
+        break;
+    case OPTION_FIXED:
+        wrong = parse_number(optarg, 1, PTRDIFF_MAX, &number);
+        input->fixed = (size_t)number;
+        input->kind = INPUT_FIXED;
+        *kinds |= 4;
+        break;
+    case OPTION_TYPE:
+        wrong = parse_number(optarg, INT64_MIN, INT64_MAX, &input->type);
+        break;
+    case OPTION_WITH_NUL:
+        input->with_nul = true;
+        break;
+    }
+    if (!wrong)
+        return 0;
+    send->options.code = misuse(&verb_send, "--%s %s %s", option == OPTION_FIXED ? "fixed" : "type", optarg, wrong);
+    return -1;
+}
+
+/* Returns 0, or -1 with options.code set. */
+static int parse(struct send *send, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        COMMON_LONG,
+        {"null", no_argument, NULL, '0'},
+        {"raw", no_argument, NULL, OPTION_RAW},
+        {"fixed", required_argument, NULL, OPTION_FIXED},
+        {"type", required_argument, NULL, OPTION_TYPE},
+        {"with-nul", no_argument, NULL, OPTION_WITH_NUL},
+        {0},
+    };
+    int option;
+    unsigned kinds = 0;
+    while ((option = options_next(&send->options, argc, argv, COMMON_SHORT "0", longs)) >= 0)
+        if (take_option(send, option, &kinds) < 0)
+            return -1;
+    int count = option == OPTION_STOP ? -1 : options_operands(&send->options, argc, 1, 2);
+    if (count < 0)
+        return -1;
+    if (kinds & (kinds - 1)) {
+        send->options.code = misuse(&verb_send, "-0, --fixed and --raw exclude each other");
+        return -1;
+    }
+    if (send->input.with_nul && kinds > 1) {
+        send->options.code = misuse(&verb_send, "--with-nul is for texts: lines, or -0");
+        return -1;
+    }
+    send->url = argv[optind];
+    send->path = count == 2 ? argv[optind + 1] : NULL;
+    return 0;
+}
+
+static const char *input_name(const struct send *send)
+{
+    return send->path && strcmp(send->path, "-") != 0 ? send->path : "standard input";
+}
+
+/* Message `number` of the input could not be sent: say which, and that all before it were. */
+static int bad_message(const struct send *send, uint64_t number, const char *why)
+{
+    const char *unit = send->input.kind == INPUT_LINES ? "line" : send->input.kind == INPUT_RAW ? "chunk" : "record";
+    return complain(TOOL_FAILED, "%s: %s %" PRIu64 ": %s; all before it were sent", input_name(send), unit, number, why);
+}
+
+static int send_failed(const struct send *send, int error)
+{
+    if (signals_caught())
+        return TOOL_SIGNAL + signals_caught();
+    if (error == -EMSGSIZE || error == -EINVAL)
+        return bad_message(send, send->progress.messages + 1, wherry_why());
+    if (send->options.verbose)
+        note("%" PRIu64 " messages were accepted before that", send->progress.messages);
+    return endpoint_complain(endpoint_code(error), send->url);
+}
+
+/* Chunks have no boundaries worth keeping: one that is too large for the object goes in halves. */
+static int send_chunk(struct send *send, const struct wherry_message *chunk)
+{
+    struct wherry_message piece = *chunk;
+    for (size_t sent = 0; sent < chunk->size; sent += piece.size) {
+        piece.data = (const char *)chunk->data + sent;
+        piece.size = piece.size < chunk->size - sent ? piece.size : chunk->size - sent;
+        int result;
+        while ((result = wherry_channel_send_message(send->channel, &piece, 0, send->deadline)) == -EMSGSIZE &&
+               piece.size > 1)
+            piece.size = (piece.size + 1) / 2;
+        if (result < 0)
+            return send_failed(send, result);
+        progress_count(&send->progress, 1, piece.size);
+    }
+    return 0;
+}
+
+/* Returns 0 or the exit code. */
+static int send_batch(struct send *send, const struct wherry_message *messages, size_t count)
+{
+    if (send->input.kind == INPUT_RAW) {
+        int code = 0;
+        for (size_t i = 0; i < count && code == 0; i++)
+            code = send_chunk(send, &messages[i]);
+        return code;
+    }
+    while (count > 0) {
+        ssize_t sent = wherry_channel_send_many(send->channel, messages, count, send->deadline);
+        if (sent < 0)
+            return send_failed(send, (int)sent);
+        uint64_t bytes = 0;
+        for (ssize_t i = 0; i < sent; i++)
+            bytes += messages[i].size;
+        progress_count(&send->progress, (uint64_t)sent, bytes);
+        messages += sent;
+        count -= (size_t)sent;
+    }
+    return 0;
+}
+
+/* Everything that one read gave goes out before the next one may wait: nothing is held back while the input pauses. */
+static int send_what_is_there(struct send *send)
+{
+    struct wherry_message batch[BATCH];
+    size_t count;
+    int code = 0;
+    while (code == 0 && !signals_caught() && (count = input_take(&send->input, batch, BATCH)) > 0)
+        code = send_batch(send, batch, count);
+    return code;
+}
+
+/* Asked of the library, which knows the URL's max_message and the object. */
+static bool fits(void *context, size_t size)
+{
+    struct send *send = context;
+    void *room;
+    int result = wherry_channel_reserve(send->channel, size, &room, WHERRY_NOW);
+    if (result == 0)
+        wherry_channel_abandon(send->channel);
+    return result != -EMSGSIZE;
+}
+
+static int input_failed(const struct send *send, int error)
+{
+    if (signals_caught())
+        return TOOL_SIGNAL + signals_caught();
+    if (error == -EMSGSIZE)
+        return bad_message(send, send->input.given + 1, wherry_why());
+    if (error == -ETIMEDOUT)
+        return complain(TOOL_TIMED_OUT, "%s: it did not end in time; the %" PRIu64 " messages in it so far were sent",
+                        input_name(send), send->progress.messages);
+    return complain(TOOL_FAILED, "%s: %s", input_name(send), strerror(-error));
+}
+
+/* Returns the exit code. */
+static int send_all(struct send *send)
+{
+    struct input *input = &send->input;
+    int code = 0;
+    while (code == 0 && !input->at_end) {
+        int result = input_fill(input, fits, send, send->deadline);
+        code = result < 0 ? input_failed(send, result) : send_what_is_there(send);
+        if (code == 0 && signals_caught())
+            code = TOOL_SIGNAL + signals_caught();
+    }
+    size_t rest = code == 0 ? input_rest(input) : 0;
+    if (rest > 0)
+        return complain(TOOL_FAILED, "%s: record %" PRIu64 ": only %zu of %zu bytes; all before it were sent",
+                        input_name(send), input->given + 1, rest, input->fixed);
+    return code;
+}
+
+static int work(struct send *send)
+{
+    struct wish wish = {.role = WHERRY_SEND};
+    send->deadline = options_deadline(&send->options);
+    int code = endpoint_open(send->url, &wish, send->deadline, &send->channel);
+    if (code != 0)
+        return code;
+    signals_watch(send->channel);
+    progress_begin(&send->progress, &send->options, "sent", send->input.fd);
+    code = endpoint_close(send->channel, send->url, send->deadline, send_all(send));
+    progress_end(&send->progress);
+    return code;
+}
+
+static int run(const struct verb *verb, int argc, char **argv)
+{
+    struct send send = {.options = OPTIONS(verb)};
+    if (parse(&send, argc, argv) < 0)
+        return send.options.code;
+    int code = signals_install();
+    if (code != 0)
+        return code;
+    int result = input_init(&send.input, send.path);
+    code = result == 0 ? work(&send) : complain(TOOL_FAILED, "%s: %s", input_name(&send), strerror(-result));
+    input_fini(&send.input);
+    return code;
+}
+
+const struct verb verb_send = {
+    .name = "send",
+    .summary = "send the lines of a file or of standard input",
+    .operands = "URL [FILE]",
+    .help =
+        "Send each line of FILE, or of standard input, as a message, without its newline;\n"
+        "a last line without a newline is a message too.  Waits for the receiver.  A line\n"
+        "goes out at once when the input pauses.\n"
+        "\n"
+        "  -0, --null         messages end with NUL instead of newline\n"
+        "      --fixed N      messages of N bytes each\n"
+        "      --raw          the bytes as they are, in chunks of what a read gives\n"
+        "      --with-nul     send each text with a NUL of its own\n"
+        "      --type T       the type of the messages, where they carry one\n"
+        "\n"
+        "-w bounds the whole: waiting for the receiver, reading and sending.  A message\n"
+        "that cannot be sent is named by its line; all before it were sent.\n",
+    .examples =
+        "Examples:\n"
+        "  wherry send unix:./inbox access.log\n"
+        "  find . -print0 | wherry send -0 fifo:./names\n",
+    .run = run,
+};

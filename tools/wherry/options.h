@@ -1,0 +1,57 @@
+/* options.h - the command line: the options that all verbs share, numbers and durations.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_TOOL_OPTIONS_H
+#define WHERRY_TOOL_OPTIONS_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <wherry/base.h>
+
+#include "tool.h"
+
+/* What every verb takes: -h -V -q -v -w --color. */
+struct options {
+    const struct verb *verb;
+    bool quiet, verbose;
+    bool timed;          /* -w was given */
+    wherry_time timeout; /* ns; WHERRY_FOREVER without -w */
+    int code;            /* after OPTION_STOP: what to exit with */
+};
+
+#define OPTIONS(verb_) { .verb = (verb_), .timeout = WHERRY_FOREVER }
+
+enum {
+    OPTION_END = -1,  /* no more options; optind is at the first operand */
+    OPTION_STOP = -2, /* --help was printed, or the command line is wrong: exit with `code` */
+    OPTION_COLOR = 1000,
+    OPTION_FIRST, /* a verb's own long options without a letter begin here */
+};
+
+/* Begin a verb's short and long options with these. */
+#define COMMON_SHORT ":hVqvw:"
+#define COMMON_LONG                                                                                                    \
+    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {"quiet", no_argument, NULL, 'q'},          \
+        {"verbose", no_argument, NULL, 'v'}, {"timeout", required_argument, NULL, 'w'},                                \
+        {"color", optional_argument, NULL, OPTION_COLOR}
+
+/* The next option of the verb's own, its argument in optarg; or OPTION_END or OPTION_STOP. */
+int options_next(struct options *options, int argc, char **argv, const char *letters, const struct option *longs);
+
+/* How many operands there are; between `least` and `most`, or -1 with the mistake said and options->code set. */
+int options_operands(struct options *options, int argc, int least, int most);
+
+/* -w as a deadline, counted from now. */
+wherry_time options_deadline(const struct options *options);
+
+/* "1.5s" to nanoseconds: a decimal number and us, ms, s, m, h, d, seconds without.  NULL, or what is wrong with it. */
+const char *parse_duration(const char *text, wherry_time *ret_duration);
+
+/* A decimal number from `least` to `most`.  NULL, or what is wrong with it. */
+const char *parse_number(const char *text, int64_t least, int64_t most, int64_t *ret_number);
+
+/* Print the help of a verb, or of the whole command with NULL. */
+void print_verb_help(const struct verb *verb);
+
+#endif

@@ -1,0 +1,264 @@
+/* relay_link.c - owns one way through a relay.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "endpoint.h"
+#include "relay.h"
+#include "signals.h"
+
+enum { TURN = 256 };
+
+/* A link of its own for each peer may hold so much, so that one slow peer does not at once stop the others; where all
+ * share one link, what TO does not take is not taken from FROM. */
+static const size_t most_per_peer = 256 << 10;
+
+void relay_fails(struct relay *relay, int code, const char *url)
+{
+    endpoint_complain(code, url);
+    if (relay->code == TOOL_OK)
+        relay->code = code;
+}
+
+bool link_is_full(const struct relay *relay, const struct outbox *outbox)
+{
+    return outbox->bytes > (relay->per_peer ? most_per_peer : 0);
+}
+
+struct link *relay_link(struct relay *relay, uint64_t peer, bool make)
+{
+    if (!relay->per_peer)
+        peer = 0;
+    struct link **at = &relay->links, *link;
+    while (*at && (*at)->peer != peer)
+        at = &(*at)->next;
+    if ((link = *at)) {
+        *at = link->next;
+    } else if (make && (link = calloc(1, sizeof *link))) {
+        *link = (struct link){.peer = peer, .back.to = peer, .to_done = !relay->two_way};
+        relay->link_count++;
+    }
+    if (link) {
+        link->next = relay->links;
+        relay->links = link;
+    }
+    return link;
+}
+
+/* Nothing can be sent to TO any more.  What it had sent before it went may still come. */
+static void give_up(struct relay *relay, struct link *link)
+{
+    relay->lost += link->forward.count;
+    outbox_clear(&link->forward);
+    link->unflushed = false;
+    link->forward_done = true;
+    link->to_done |= !link->to;
+    relay->progressed = true;
+}
+
+/* A message that TO refuses costs itself alone where others have a claim to the relay; else it ends it. */
+static bool only_this_message(const struct relay *relay, int error)
+{
+    return (error == -EINVAL || error == -EMSGSIZE) && (relay->per_peer || relay->keep);
+}
+
+static void sending_failed(struct relay *relay, struct link *link, int error)
+{
+    if (error == -ENOMEM)
+        relay->code = complain(TOOL_FAILED, "no memory for a message that waits");
+    else
+        relay_fails(relay, endpoint_code(error), relay->to_url);
+    if (!only_this_message(relay, error))
+        give_up(relay, link);
+}
+
+static void note_types(struct relay *relay, const struct link *link)
+{
+    if (link->forward.drop_types && relay->options.verbose && !relay->types_noted) {
+        note("%s has no types: they are dropped", relay->to_url);
+        relay->types_noted = true;
+    }
+}
+
+void link_forward(struct relay *relay, struct link *link, const struct wherry_loan *loan)
+{
+    if (link->forward_done || link->dead) {
+        relay->lost++;
+        return;
+    }
+    int result = outbox_post(&link->forward, link->to, loan);
+    if (result < 0) {
+        relay->lost++;
+        sending_failed(relay, link, result);
+    }
+    note_types(relay, link);
+    link->unflushed |= result == 0;
+}
+
+static void open_to(struct relay *relay, struct link *link)
+{
+    struct wish wish = {.role = relay->two_way ? WHERRY_BOTH : WHERRY_SEND, .side = WHERRY_CONNECT};
+    if (wherry_now() < link->retry_at)
+        return;
+    int result = endpoint_try(relay->to_url, &wish, WHERRY_NOW, &link->to);
+    if (result == 0) {
+        relay->progressed = true;
+        return;
+    }
+    if (result != -EAGAIN && result != -ETIMEDOUT) {
+        relay_fails(relay, endpoint_open_code(result), relay->to_url);
+        give_up(relay, link);
+        return;
+    }
+    link->retry_step = link->retry_step ? link->retry_step * 2 : WHERRY_MILLISECOND;
+    if (link->retry_step > 50 * WHERRY_MILLISECOND)
+        link->retry_step = 50 * WHERRY_MILLISECOND;
+    link->retry_at = wherry_after(link->retry_step);
+}
+
+static void pump_forward(struct relay *relay, struct link *link)
+{
+    size_t before = link->forward.count;
+    int result = outbox_pump(&link->forward, link->to);
+    while (result < 0 && result != -EAGAIN && only_this_message(relay, result)) {
+        sending_failed(relay, link, result);
+        relay->lost++;
+        outbox_skip(&link->forward);
+        result = outbox_pump(&link->forward, link->to);
+    }
+    note_types(relay, link);
+    relay->progressed |= before != link->forward.count;
+    if (result == 0 || result == -EAGAIN) {
+        result = wherry_channel_flush(link->to, WHERRY_NOW);
+        relay->progressed |= link->unflushed && result == 0;
+        link->unflushed = result == -EAGAIN;
+    }
+    if (result < 0 && result != -EAGAIN)
+        sending_failed(relay, link, result);
+}
+
+static void pump_back(struct relay *relay, struct link *link)
+{
+    size_t before = link->back.count;
+    int result = outbox_pump(&link->back, relay->from);
+    relay->progressed |= before != link->back.count;
+    if (result == 0 || result == -EAGAIN)
+        return;
+    /* whoever asked has gone: its answers have nowhere to go, which is nobody's failure */
+    if (relay->options.verbose)
+        note("%s: %zu messages came back for a peer that has gone", relay->from_url, link->back.count);
+    outbox_clear(&link->back);
+    link->from_done = link->to_done = true;
+}
+
+static void take_back(struct relay *relay, struct link *link)
+{
+    for (int i = 0; i < TURN && !link->to_done && !link_is_full(relay, &link->back); i++) {
+        struct wherry_loan loan;
+        int result = wherry_channel_borrow(link->to, &loan, WHERRY_NOW);
+        if (result == -EAGAIN)
+            return;
+        relay->progressed = true;
+        if (result == 1) {
+            progress_count(&relay->progress, 1, loan.info.size);
+            result = outbox_post(&link->back, relay->from, &loan);
+            wherry_channel_return(link->to, &loan);
+            relay->unflushed = true;
+            if (result == 0)
+                continue;
+            pump_back(relay, link);
+        } else if (result < 0) {
+            relay_fails(relay, endpoint_code(result), relay->to_url);
+        }
+        link->to_done = true;
+    }
+    relay->more |= !link->to_done && !link_is_full(relay, &link->back);
+}
+
+/* All that came from FROM is out: tell TO, once, that no more will. */
+static void finish_forward(struct relay *relay, struct link *link)
+{
+    if (link->forward_done || !(link->from_done || relay->from_done) || link->forward.first || link->unflushed)
+        return;
+    wherry_channel_finish(link->to, WHERRY_NOW); /* where the object cannot say so, closing it will */
+    link->forward_done = true;
+    relay->progressed = true;
+}
+
+static bool is_gone(struct wherry_channel *channel, uint64_t peer)
+{
+    struct wherry_peer who;
+    return wherry_channel_peer(channel, peer, &who) == -ENOTCONN;
+}
+
+/* What ends a link: both directions are done; or one end has gone for good, and all that it sent is delivered. */
+static void notice_end(struct relay *relay, struct link *link)
+{
+    bool settled = !link->back.first && (link->peer != 0 || !relay->unflushed);
+    if (relay->stopping)
+        link->dead = settled && !link->forward.first && !link->unflushed;
+    else if (link->forward_done && link->to_done)
+        link->dead = settled;
+    else if (link->to_done && settled && is_gone(link->to, 0))
+        link->dead = true; /* link_close() counts what did not get there */
+    else if (relay->two_way && link->forward_done)
+        link->dead = is_gone(relay->from, link->peer); /* nobody is left to wait for what may come back */
+}
+
+void link_turn(struct relay *relay, struct link *link)
+{
+    if (!link->to && !link->forward_done)
+        open_to(relay, link);
+    if (link->to && !link->forward_done)
+        pump_forward(relay, link);
+    if (link->to)
+        finish_forward(relay, link);
+    if (link->to && !relay->stopping)
+        take_back(relay, link);
+    if (link->back.first)
+        pump_back(relay, link);
+    notice_end(relay, link);
+}
+
+bool link_is_idle(const struct link *link)
+{
+    return !link->forward.first && !link->back.first && !link->unflushed;
+}
+
+bool link_lets_go(struct relay *relay, struct link *link)
+{
+    if (link->peer == 0)
+        return true;
+    bool kept = wherry_channel_disconnect(relay->from, link->peer, WHERRY_NOW) == -EAGAIN;
+    relay->unflushed |= kept;
+    return !kept;
+}
+
+void link_wait(struct relay *relay, const struct link *link)
+{
+    if (link->dead)
+        return; /* it waits for room at FROM */
+    if (!link->to) {
+        waiter_not_after(&relay->waiter, link->retry_at);
+        return;
+    }
+    if (!link->to_done && !relay->stopping && !link_is_full(relay, &link->back))
+        waiter_add(&relay->waiter, wherry_channel_receive_fd(link->to));
+    if (link->forward.first || link->unflushed)
+        waiter_add(&relay->waiter, wherry_channel_send_fd(link->to));
+    if (link->forward_done || link->to_done) /* no descriptor says that the other end has gone, too */
+        waiter_not_after(&relay->waiter, wherry_after(50 * WHERRY_MILLISECOND));
+}
+
+void link_close(struct relay *relay, struct link *link)
+{
+    relay->lost += link->forward.count + link->back.count;
+    outbox_clear(&link->forward);
+    outbox_clear(&link->back);
+    int result = wherry_channel_close(link->to, link->unflushed ? endpoint_grace(relay->deadline) : WHERRY_NOW);
+    if (result < 0)
+        relay_fails(relay, endpoint_code(result), relay->to_url);
+    relay->link_count--;
+    free(link);
+}
