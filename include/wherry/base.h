@@ -1,4 +1,4 @@
-/* wherry/base.h - what every part of the library shares: time, roles of errors, version.
+/* wherry/base.h - what every part of the library shares: time, errors, version.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -45,7 +45,8 @@ WHERRY_API wherry_time wherry_after(wherry_time nanoseconds);
 
 /* The last failure of a wherry call in the calling thread, as one sentence for a person: what happened, to what, and
  * what to do next, for example "unix:///run/x.sock: pid 4711 (nginx) is listening there".  Never NULL; "" before the
- * first failure.  The text belongs to the thread and stays valid until its next failing wherry call.  It may hold bytes that
+ * first failure.  The text belongs to the thread and stays until its next failing wherry call; a call that
+ * succeeds leaves it as it is.  It may hold bytes that
  * came from a URL or from another process: escape it before showing it on a terminal. */
 WHERRY_API const char *wherry_why(void);
 

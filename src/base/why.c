@@ -44,7 +44,7 @@ static void note(const char *text)
     memcpy(why.text + half + sizeof gap - 1, text + length - half, half + 1);
 }
 
-static void note_formatted(const char *format, va_list arguments)
+__attribute__((format(printf, 1, 0))) static void note_formatted(const char *format, va_list arguments)
 {
     char *text; /* not written in place: an argument may be wherry_why() itself */
     if (vasprintf(&text, format, arguments) < 0) {

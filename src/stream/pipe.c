@@ -149,8 +149,11 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
     fifo->created = false;
     for (int tries = 0; tries < 100; tries++) {
         int result = try_open(fifo, path, O_RDONLY, inheritable, name);
-        if (result == 0)
-            return wherry__pipe_claim_reading(fifo->fd, name);
+        if (result == 0) {
+            result = wherry__pipe_claim_reading(fifo->fd, name);
+            fifo->created = fifo->created && result == 0; /* whoever has the claim receives at this name */
+            return result;
+        }
         if (result == -EINTR)
             continue;
         if (result != -ENOENT)

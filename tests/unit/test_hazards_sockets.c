@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -203,8 +204,10 @@ static int (*h45_real_flock)(int fd, int operation);
 static char h45_lock[256];
 static int h45_flock_late(int fd, int operation)
 {
-    if (h45_lock[0])
+    if (h45_lock[0]) {
         unlink(h45_lock);
+        close(open(h45_lock, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+    }
     h45_lock[0] = '\0';
     return h45_real_flock(fd, operation);
 }
@@ -217,7 +220,10 @@ TEST(h45_a_lock_whose_file_went_meanwhile_is_none)
     wherry__sys.flock = h45_flock_late;
     test_path(h45_lock, "place.lock");
     test_ok(wherry_channel_open(ends_url(url, sizeof url, &named[0], ""), WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel));
-    ck_assert_int_eq(access(test_path(path, "place.lock"), F_OK), 0);
+    int third = open(test_path(path, "place.lock"), O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(third, 0);
+    ck_assert_int_ne(flock(third, LOCK_EX | LOCK_NB), 0);
+    close(third);
     test_is(wherry_channel_open(url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &second), -EADDRINUSE);
     wherry_channel_close(channel, WHERRY_NOW);
 }

@@ -83,8 +83,11 @@ static void note_types(struct relay *relay, const struct link *link)
 
 void link_forward(struct relay *relay, struct link *link, const struct wherry_loan *loan)
 {
-    if (link->forward_done || link->dead) {
+    if (link->forward_done) {
         relay->lost++;
+        /* TO has gone and this peer still sends, without reading what TO said last: that will not end by waiting */
+        if (link->dead)
+            wherry_channel_disconnect(relay->from, link->peer, wherry_after(WHERRY_MILLISECOND));
         return;
     }
     int result = outbox_post(&link->forward, link->to, loan);
@@ -201,7 +204,7 @@ static void notice_end(struct relay *relay, struct link *link)
     else if (link->forward_done && link->to_done)
         link->dead = settled;
     else if (link->to_done && settled && is_gone(link->to, 0))
-        link->dead = true; /* link_close() counts what did not get there */
+        link->dead = link->forward_done = true; /* link_close() counts what did not get there */
     else if (relay->two_way && link->forward_done)
         link->dead = is_gone(relay->from, link->peer); /* nobody is left to wait for what may come back */
 }
