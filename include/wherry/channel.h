@@ -8,8 +8,8 @@
  *
  * Threads: calls on one endpoint are safe together, unless it was opened with single_thread.  Two endpoints never
  * share a lock.
- * Fork: in a forked child every call gives -ECHILD, save wherry_channel_close(), which then frees memory and touches
- * nothing that the parent uses; endpoints opened `inheritable` go on working in the child.
+ * Fork: in a forked child every call that sends, receives or asks the kernel gives -ECHILD; wherry_channel_close() then frees
+ * memory and touches nothing that the parent uses.  Endpoints opened `inheritable` go on working in the child.
  * Signals: no call is async-signal-safe save wherry_channel_interrupt(), wherry_now() and wherry_after().  SIGPIPE is never raised and no signal
  * disposition is ever changed.
  * Outputs (`ret_...`) are untouched on failure, save the size that comes with -EMSGSIZE. */
@@ -49,19 +49,21 @@ enum wherry_read_ahead {
 
 /* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
  * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
- * has no use for are -EINVAL too, so that nothing asked for is silently ignored. */
+ * has no use for are -EINVAL too, so that nothing asked for is silently ignored; one that only its other side uses, such as
+ * mode, is allowed on both. */
 struct wherry_channel_options {
     size_t size; /* sizeof of the struct that the caller was compiled with */
     enum wherry_side side;
     const char *frame;     /* byte streams: "length" (default), "line", "nul", "fixed:N", "raw" */
     uint64_t max_message;  /* bytes; larger ones are refused in both directions; default 16 MiB */
-    uint64_t max_memory;   /* bytes held for unfinished messages of all peers together; default 16 x max_message */
+    uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB aside;
+                            * default 16 x max_message */
     uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives */
     uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
     uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
     uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one, whose
                             * big messages need not be split; default: several, on socketpair: one */
-    const char *uid;       /* Unix sockets: uids the peer may have besides one's own and root: "1000,33" or "any" */
+    const char *uid;       /* Unix sockets, also inherited ones: uids the peer may have besides one's own and root: "1000,33" or "any" */
     wherry_time spin;      /* ns a receive tries again and again before it sleeps; default 0 */
     bool single_thread;    /* one thread at a time uses the endpoint: no locks */
     bool inheritable;      /* forked children may go on using it */
@@ -125,11 +127,11 @@ struct wherry_channel_stats {
     uint64_t send_waits;                /* times a send slept */
     uint64_t received_messages, received_bytes;
     uint64_t receive_waits;
-    uint64_t ends;     /* times the live senders fell to none */
+    uint64_t ends;     /* times receive said 0 */
     uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, lost on a lossy transport */
     uint64_t refused;  /* connections or datagrams turned away: wrong uid, foreign bytes */
-    uint64_t accepted; /* connections taken in */
-    uint64_t peers;    /* connected now */
+    uint64_t accepted; /* connections taken in; listening endpoints alone */
+    uint64_t peers;    /* connected now that may still send; listening endpoints alone */
 };
 
 /* ---- opening and closing ------------------------------------------------------------------------------------ */
@@ -139,7 +141,8 @@ struct wherry_channel_stats {
  * Returns 0 and the endpoint, which the caller closes; -EINVAL (the URL or an option: wherry_why() names the place),
  * -EPROTONOSUPPORT (unknown scheme), -EOPNOTSUPP (a role that the object cannot play), -ETIMEDOUT or -EAGAIN (nobody
  * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid),
- * -ENAMETOOLONG, -ENOTSOCK, -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says of the path. */
+ * -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another type), -ENOENT (no such
+ * directory), -EBADF (fd:), -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says. */
 WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
                                    wherry_time deadline, struct wherry_channel **ret_channel);
 
@@ -155,12 +158,14 @@ WHERRY_API int wherry_channel_pair(const char *url, const struct wherry_channel_
 WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline);
 
 /* Say that this endpoint sends no more: what is kept is written until `deadline`, then the peers get their end, while
- * this side may go on receiving.  Returns 0; -EAGAIN or -ETIMEDOUT (nothing was ended); -EOPNOTSUPP. */
+ * this side may go on receiving.  Later sends are -EPIPE; a second finish does nothing.  Returns 0; -EAGAIN, -ETIMEDOUT or
+ * -ECANCELED (nothing was ended); -EPIPE (what was kept had nobody to go to); -EOPNOTSUPP. */
 WHERRY_API int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline);
 
 /* For a child between fork() and exec(): let the endpoint's descriptors survive exec and write the fd: URL by which the
- * new program can open them, options included, into `url`.  Only for pipe:, fd: and socketpair: endpoints.  Does not
- * allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, or -EMSGSIZE when `capacity` is too small (128 suffices). */
+ * new program can open them, with frame, max_message and writers, into `url`.  Only for inheritable pipe:, fd: and socketpair:
+ * endpoints.  Does not allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, -ECHILD (not inheritable), or -EMSGSIZE when
+ * `capacity` is too small (128 suffices). */
 WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capacity);
 
 /* ---- sending ------------------------------------------------------------------------------------------------ */
@@ -168,7 +173,8 @@ WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, 
 /* Send one whole message or nothing, waiting until `deadline`.
  * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW or past) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
  * transport or max_message takes; -EPIPE: nobody is left to receive; -EINVAL: a payload that the framing cannot carry;
- * -ECANCELED: interrupted; -ECHILD: forked. */
+ * -ECANCELED: interrupted; -ECHILD: forked; -EOPNOTSUPP: not opened to send; -EDESTADDRREQ: a datagram from the listening side
+ * needs an addressee; -ENOMEM. */
 WHERRY_API int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline);
 
 /* The same with a type, an addressee and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, or no addressees, here;
@@ -204,7 +210,10 @@ WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
  * Returns 1: a message, its size in *ret_size (may be 0 bytes); 0: the end, the live senders fell to none (an event: the
  * next receive waits for the next sender, save where there can be none); -EAGAIN or -ETIMEDOUT: nothing came; -EMSGSIZE:
  * `capacity` is too small, *ret_size suffices, and the message is the next one received; -EBADMSG: a peer sent bytes
- * that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -ECANCELED; -ECHILD. */
+ * that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a process of a uid
+ * that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives from the pipe, or a
+ * message is on loan; -EMFILE: a connection could not be accepted; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
+ * -ENOMEM. */
 WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                                       wherry_time deadline);
 

@@ -23,7 +23,7 @@ extern "C" {
 #define WHERRY_TRAIT_LISTENS (UINT64_C(1) << 4)       /* one side listens, many connect */
 #define WHERRY_TRAIT_MANY_SENDERS (UINT64_C(1) << 5)  /* several processes may send to one receiver */
 #define WHERRY_TRAIT_MANY_RECEIVERS (UINT64_C(1) << 6) /* several processes may receive from one sender */
-#define WHERRY_TRAIT_EMPTY (UINT64_C(1) << 7)         /* [1] carries messages of zero bytes */
+#define WHERRY_TRAIT_EMPTY (UINT64_C(1) << 7)         /* [1] carries messages of zero bytes, save with frame=fixed and raw */
 #define WHERRY_TRAIT_FANS_OUT (UINT64_C(1) << 8)      /* [3] each message reaches every receiver */
 #define WHERRY_TRAIT_LOSSY (UINT64_C(1) << 9)         /* [4] may lose messages; losses are counted where they show */
 #define WHERRY_TRAIT_READS_AHEAD (UINT64_C(1) << 10)  /* [4] what a receiver read ahead dies with it */
@@ -38,7 +38,7 @@ extern "C" {
 #define WHERRY_TRAIT_POLLABLE (UINT64_C(1) << 19)     /* [11] has descriptors for poll, epoll, libuv */
 #define WHERRY_TRAIT_IN_PLACE (UINT64_C(1) << 20)     /* [13] reserve and borrow hand out the object's own memory */
 #define WHERRY_TRAIT_PEER (UINT64_C(1) << 21)         /* [14] the kernel vouches for who sent a message */
-#define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type */
+#define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type; on byte streams with frame=length alone */
 
 struct wherry_traits {
     const char *scheme;  /* "unix+seqpacket" */
