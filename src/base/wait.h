@@ -2,22 +2,31 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * An epoll instance and an eventfd in it.  The instance doubles as the descriptor that a user polls, and the bell serves
- * both interrupts and "there is something in memory already".  Measured against poll() over two descriptors the epoll
- * instance costs 0 to 10 % less a wake-up (docs/decisions/waiting.md). */
+ * A few descriptors are waited for with ppoll(2).  An epoll instance is made when there are more, or when a user asks for one
+ * descriptor that stands for all: a descriptor in an epoll instance costs something each time it becomes ready, sleeper or
+ * not, 3 to 14 % of a small message (docs/decisions/waiting.md).  The bell, an eventfd, serves both interrupts and "there is
+ * something in memory already". */
 #ifndef WHERRY_BASE_WAIT_H
 #define WHERRY_BASE_WAIT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <wherry/base.h>
 
-enum { WHERRY__WAIT_EVENTS = 32 };
+enum { WHERRY__WAIT_EVENTS = 32, WHERRY__WAIT_FEW = 3 };
 
 struct wherry__wait {
-    int epoll; /* -1 when not open */
-    int bell;
+    int epoll; /* -1 while ppoll() does */
+    int bell;  /* -1 when the set is not open */
+    pthread_mutex_t lock; /* around the members, and the step to epoll, which another thread than the waiting one may take */
+    int member_count;     /* while there is no epoll instance */
+    struct wherry__wait_member {
+        int fd;
+        uint32_t events;
+        uint64_t key;
+    } members[WHERRY__WAIT_FEW];
     int count; /* events not yet taken from the last wait */
     int next;
     struct epoll_event events[WHERRY__WAIT_EVENTS];
@@ -32,11 +41,14 @@ struct wherry__wait {
 int wherry__wait_init(struct wherry__wait *wait);
 void wherry__wait_fini(struct wherry__wait *wait, uint64_t born);
 
-/* Add, change (events may be 0: stay, silent) or remove a descriptor.  -EPERM from add: the descriptor is always ready
- * (a regular file). */
+/* Add, change (events may be 0: stay, silent but for a hang-up) or remove a descriptor.  Events are epoll's, which are poll's.
+ * 0 or -errno. */
 int wherry__wait_add(struct wherry__wait *wait, int fd, uint32_t events, uint64_t key);
 int wherry__wait_change(struct wherry__wait *wait, int fd, uint32_t events, uint64_t key);
 void wherry__wait_remove(struct wherry__wait *wait, int fd);
+
+/* The descriptor that is readable whenever something in the set is ready; the set's own.  Descriptor or -errno. */
+int wherry__wait_descriptor(struct wherry__wait *wait);
 
 /* Wait until something is ready, the bell rings, a signal comes (0 too: the caller looks again) or the deadline passes.
  * Returns 0 or -ETIMEDOUT, or -errno of a failure that waiting cannot mend. */

@@ -589,7 +589,7 @@ int wherry_channel_receive_fd(struct wherry_channel *channel)
         update_bell(channel);
         leave(channel, WHERRY__RECEIVING);
     }
-    return channel->endpoint.receiving.epoll;
+    return wherry__wait_descriptor(&channel->endpoint.receiving);
 }
 
 int wherry_channel_send_fd(struct wherry_channel *channel)
@@ -604,7 +604,7 @@ int wherry_channel_send_fd(struct wherry_channel *channel)
     if (!(channel->endpoint.transport->traits.bits & WHERRY_TRAIT_POLLABLE))
         return wherry__fail(EOPNOTSUPP, "%s: a %s has nothing to poll", channel->config.name,
                             channel->endpoint.transport->traits.object);
-    return channel->endpoint.sending.epoll;
+    return wherry__wait_descriptor(&channel->endpoint.sending);
 }
 
 void wherry_channel_interrupt(struct wherry_channel *channel)

@@ -151,6 +151,8 @@ void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__memb
         crowd->begun = NULL;
     if (crowd->in_buffer == member)
         crowd->in_buffer = NULL;
+    if (crowd->last == member)
+        crowd->last = NULL;
     wherry__link_fini(&member->link, endpoint->born);
     free(member);
 }
@@ -273,7 +275,7 @@ void wherry__crowd_fini(struct wherry__endpoint *endpoint)
     free(crowd->buckets);
     crowd->buckets = NULL;
     crowd->bucket_count = crowd->count = crowd->live = 0;
-    crowd->first = crowd->current = crowd->in_buffer = crowd->queue_head = crowd->queue_tail = crowd->begun = NULL;
+    crowd->first = crowd->current = crowd->last = crowd->in_buffer = crowd->queue_head = crowd->queue_tail = crowd->begun = NULL;
 }
 
 int wherry__crowd_adopt(struct wherry__endpoint *endpoint)

@@ -37,6 +37,7 @@ struct wherry__crowd {
     size_t held;                    /* memory of all for receiving, held to max_memory */
     uint64_t last_id;
     struct wherry__member *current; /* being received from, and lent from */
+    struct wherry__member *last;    /* received from last: asked first, before the kernel is asked who has something */
     struct wherry__member *in_buffer; /* a part of its message lies in the receiver's buffer */
     size_t credit;                  /* bytes until it is another's turn */
     struct wherry__member *queue_head, *queue_tail;

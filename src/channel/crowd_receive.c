@@ -82,7 +82,7 @@ static int ask(struct wherry__endpoint *endpoint, struct wherry__member *member,
     crowd->in_buffer = result == -EAGAIN && wherry__link_in_buffer(&member->link) ? member : NULL;
     if (result == 1) {
         if (crowd->current != member) {
-            crowd->current = member;
+            crowd->current = crowd->last = member;
             crowd->credit = TURN;
         }
         return 1;
@@ -152,7 +152,10 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
         wherry__crowd_remove(endpoint, crowd->current);
     if (crowd->current && crowd->credit == 0)
         end_turn(endpoint);
-    int result = crowd->current ? ask(endpoint, crowd->current, buffer, capacity, ret_loan) : -EAGAIN;
+    struct wherry__member *likely = crowd->current;
+    if (!likely && !crowd->queue_head && !wherry__wait_reported(&endpoint->receiving))
+        likely = crowd->last;
+    int result = likely ? ask(endpoint, likely, buffer, capacity, ret_loan) : -EAGAIN;
     while (result == -EAGAIN && wherry__wait_next(&endpoint->receiving, &event))
         result = take_event(endpoint, &event, buffer, capacity, ret_loan);
     struct wherry__member *member;

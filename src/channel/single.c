@@ -33,11 +33,6 @@ int wherry__single_start(struct wherry__endpoint *endpoint)
         result = wherry__wait_add(&endpoint->receiving, single->link.in_fd, EPOLLIN, KEY_LINK);
     if (result == 0 && (endpoint->config->role & WHERRY_SEND))
         result = wherry__wait_add(&endpoint->sending, single->link.out_fd, EPOLLOUT, KEY_LINK);
-    if (result == -EPERM) { /* regular files never wait, and epoll does not take them */
-        wherry__wait_ring(&endpoint->receiving);
-        wherry__wait_ring(&endpoint->sending);
-        result = 0;
-    }
     return result;
 }
 

@@ -12,7 +12,6 @@
 struct wherry__single {
     struct wherry__link link;
     bool tail_watched;  /* the receiving set also waits until what is kept can be written */
-    bool always_ready;  /* a regular file: cannot be waited for, and need not be */
 };
 
 /* Descriptors and kind are in place: fill the wait sets.  0 or -errno. */

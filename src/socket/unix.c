@@ -231,8 +231,11 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
     }
     if (result == 0)
         result = listener->fd = new_socket(type, inheritable);
-    if (result >= 0)
+    if (result >= 0) {
         result = wherry__credentials_ask(listener->fd); /* first, so that nothing comes without */
+        if (result < 0)
+            wherry__fail_errno(-result, "%s: the kernel gives no credentials", place->name);
+    }
     if (result == 0)
         result = bind_place(listener, place, &address, mode);
     if (result == 0 && type != SOCK_DGRAM && wherry__sys.listen(listener->fd, (int)backlog) != 0)

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -142,11 +144,31 @@ static int try_open(struct wherry__fifo *fifo, const char *path, int flags, bool
     return 0;
 }
 
-int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32_t mode, bool inheritable,
-                             const char *name)
+/* Receivers that start at once take turns at a lock on the directory, so that whoever makes the FIFO also gets the claim on it, and
+ * removes it in the end.  A descriptor to close, or -1: where the directory cannot be read, or somebody else keeps it locked, it
+ * goes without, and at worst a FIFO is left behind. */
+static int lock_directory(const char *path)
 {
-    fifo->fd = fifo->claim_fd = -1;
-    fifo->created = false;
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof directory)
+        return -1;
+    memcpy(directory, path, length);
+    strcpy(directory + length, length ? "" : ".");
+    wherry__fd_guard();
+    int fd = wherry__fd_note(wherry__sys.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+    wherry__fd_unguard();
+    struct wherry__steps steps = {0};
+    wherry_time patience = wherry_after(100 * WHERRY_MILLISECOND);
+    while (fd >= 0 && wherry__sys.flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           !wherry__deadline_passed(patience))
+        wherry__steps_sleep(&steps, patience);
+    return fd;
+}
+
+static int open_or_make(struct wherry__fifo *fifo, const char *path, uint32_t mode, bool inheritable, const char *name)
+{
     for (int tries = 0; tries < 100; tries++) {
         int result = try_open(fifo, path, O_RDONLY, inheritable, name);
         if (result == 0) {
@@ -163,6 +185,17 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
             return no_such(name, -result);
     }
     return wherry__fail(EBUSY, "%s: comes and goes; somebody else removes it", name);
+}
+
+int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32_t mode, bool inheritable,
+                             const char *name)
+{
+    fifo->fd = fifo->claim_fd = -1;
+    fifo->created = false;
+    int directory = lock_directory(path);
+    int result = open_or_make(fifo, path, mode, inheritable, name);
+    wherry__fd_close(&directory);
+    return result;
 }
 
 static int give_up(bool waited, const char *name, const char *what)

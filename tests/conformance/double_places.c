@@ -178,7 +178,7 @@ static int wait_until_signal(struct wherry__endpoint *endpoint, enum wherry__dir
     struct epoll_event event;
     wherry_time left = deadline == WHERRY_FOREVER ? 3600 * WHERRY_SECOND : deadline - wherry_now();
     if (left > 0 &&
-        epoll_wait(wait_of(endpoint, direction)->epoll, &event, 1, (int)(left / WHERRY_MILLISECOND) + 1) < 0)
+        epoll_wait(wherry__wait_descriptor(wait_of(endpoint, direction)), &event, 1, (int)(left / WHERRY_MILLISECOND) + 1) < 0)
         return -ETIMEDOUT;
     return double_wait(endpoint, direction, to, deadline);
 }
@@ -217,7 +217,7 @@ static void empty(const struct wherry__wait *wait)
 {
     char path[64], line[256];
     int fd;
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", wait->epoll);
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", wherry__wait_descriptor(wait));
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file))
         if (sscanf(line, "tfd: %d", &fd) == 1 && fd != wait->bell)

@@ -52,7 +52,7 @@ TEST(events_carry_their_key)
     ck_assert_uint_eq(event.data.u64, 42);
     ck_assert(event.events & EPOLLIN);
     ck_assert(!wherry__wait_next(&set, &event));
-    ck_assert(is_readable(set.epoll)); /* as users see it */
+    ck_assert(is_readable(wherry__wait_descriptor(&set))); /* as users see it */
     test_ok(wherry__wait_change(&set, fds[0], 0, 42));
     test_is(wherry__wait_for(&set, WHERRY_NOW), -ETIMEDOUT);
     test_ok(wherry__wait_change(&set, fds[0], EPOLLIN, 43));
@@ -90,12 +90,12 @@ TEST(the_bell_ends_waits_until_silenced_and_is_no_event)
     for (int i = 0; i < 2; i++) {
         test_ok(wherry__wait_for(&set, WHERRY_FOREVER));
         ck_assert(!wherry__wait_next(&set, &event));
-        ck_assert(is_readable(set.epoll));
+        ck_assert(is_readable(wherry__wait_descriptor(&set)));
     }
     test_ok(wherry__wait_one(&set, fds[0], POLLIN, WHERRY_FOREVER));
     wherry__wait_silence(&set);
     wherry__wait_silence(&set); /* never waits */
-    ck_assert(!is_readable(set.epoll));
+    ck_assert(!is_readable(wherry__wait_descriptor(&set)));
     test_is(wherry__wait_for(&set, WHERRY_NOW), -ETIMEDOUT);
     test_is(wherry__wait_one(&set, fds[0], POLLIN, WHERRY_NOW), -ETIMEDOUT);
     ck_assert_int_eq(write(fds[1], "x", 1), 1);
@@ -109,8 +109,10 @@ TEST(the_bell_ends_waits_until_silenced_and_is_no_event)
 TEST(no_wait_ends_before_its_deadline)
 {
     setup();
-    for (int i = 0; i < 20; i++) {
-        wherry_time deadline = wherry_after(i * 137 * WHERRY_MICROSECOND + 1);
+    for (int i = 0; i < 40; i++) {
+        if (i == 20) /* from ppoll to epoll */
+            ck_assert_int_ge(wherry__wait_descriptor(&set), 0);
+        wherry_time deadline = wherry_after(i % 20 * 137 * WHERRY_MICROSECOND + 1);
         int result;
         while ((result = wherry__wait_for(&set, deadline)) == 0)
             ;
@@ -133,6 +135,7 @@ TEST(without_epoll_pwait2_the_same)
     struct epoll_event event;
     setup();
     wherry__sys.epoll_pwait2 = no_such_call;
+    ck_assert_int_ge(wherry__wait_descriptor(&set), 0);
     test_ok(wherry__wait_add(&set, fds[0], EPOLLIN, 7));
     for (int i = 0; i < 5; i++) {
         wherry_time deadline = wherry_after(i * 700 * WHERRY_MICROSECOND + 1);
@@ -168,15 +171,48 @@ TEST(a_signal_is_no_failure)
     teardown();
 }
 
-TEST(regular_files_cannot_be_waited_on)
+/* With ppoll, with epoll, which does not take them, and when the set steps from one to the other. */
+TEST(regular_files_are_always_ready)
 {
     char path[256];
     setup();
     int file = open(test_path(path, "file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    test_is(wherry__wait_add(&set, file, EPOLLIN, 1), -EPERM);
+    test_ok(wherry__wait_add(&set, file, EPOLLIN, 1));
+    test_ok(wherry__wait_for(&set, WHERRY_FOREVER));
+    ck_assert(is_readable(wherry__wait_descriptor(&set)));
+    test_ok(wherry__wait_for(&set, WHERRY_FOREVER));
+    wherry__wait_silence(&set);
+    test_ok(wherry__wait_add(&set, file, EPOLLIN, 1));
+    test_ok(wherry__wait_for(&set, WHERRY_FOREVER));
     close(file);
     unlink(path);
     test_is(wherry__wait_add(&set, 9999, EPOLLIN, 1), -EBADF);
     ck_assert_str_ne(wherry_why(), "");
+    teardown();
+}
+
+/* More members than ppoll is given: the set steps to epoll, and all are still there. */
+TEST(many_members_are_all_waited_for)
+{
+    enum { MANY = WHERRY__WAIT_FEW + 3 };
+    int pipes[MANY][2];
+    struct epoll_event event;
+    setup();
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(pipe2(pipes[i], O_CLOEXEC), 0);
+        test_ok(wherry__wait_add(&set, pipes[i][0], EPOLLIN, (uint64_t)i + 1));
+    }
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(write(pipes[i][1], "x", 1), 1);
+        test_ok(wherry__wait_for(&set, WHERRY_FOREVER));
+        ck_assert(wherry__wait_next(&set, &event));
+        ck_assert_uint_eq(event.data.u64, (uint64_t)i + 1);
+        test_ok(wherry__wait_change(&set, pipes[i][0], 0, (uint64_t)i + 1));
+    }
+    for (int i = 0; i < MANY; i++) {
+        wherry__wait_remove(&set, pipes[i][0]);
+        close(pipes[i][0]);
+        close(pipes[i][1]);
+    }
     teardown();
 }
