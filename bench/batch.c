@@ -330,7 +330,7 @@ int main(int argc, char **argv)
         return 0;
     for (size_t r = 0; r < repetitions; r++)
         for (size_t w = 0; w < WAYS; w++)
-            rates[w][r] = measure(&ways[w], (uint64_t)(options.seconds * (ways[w].zmq ? 5e6 : 15e6)));
+            rates[w][r] = measure(&ways[w], (uint64_t)(options.seconds * (ways[w].zmq ? 8e6 : 24e6)));
     for (size_t w = 0; w < WAYS; w++) {
         if (ways[w].zmq && (zmq == WAYS || middle(w, repetitions) > middle(zmq, repetitions)))
             zmq = w;

@@ -40,8 +40,6 @@ struct ferry {
     struct lane lane;
     struct wherry_channel *channel;
     unsigned char *buffer;
-    struct wherry_loan loan;
-    bool lent;
 };
 
 static int ferry_prepare(struct link *link)
@@ -72,24 +70,9 @@ static int ferry_send(struct link *link, const void *data, size_t size)
     return wherry_channel_send(ferry->channel, data, size, link->deadline);
 }
 
-static int ferry_borrow(struct link *link, struct ferry *ferry, const unsigned char **ret_data, size_t *ret_size)
-{
-    if (ferry->lent)
-        wherry_channel_return(ferry->channel, &ferry->loan);
-    int result = wherry_channel_borrow(ferry->channel, &ferry->loan, link->deadline);
-    ferry->lent = result == 1;
-    if (ferry->lent) {
-        *ret_data = ferry->loan.data;
-        *ret_size = ferry->loan.info.size;
-    }
-    return result;
-}
-
 static int ferry_receive(struct link *link, const unsigned char **ret_data, size_t *ret_size)
 {
     struct ferry *ferry = link->state;
-    if (link->use == USE_BORROW)
-        return ferry_borrow(link, ferry, ret_data, ret_size);
     *ret_data = ferry->buffer;
     if (link->use != USE_SPIN)
         return wherry_channel_receive(ferry->channel, ferry->buffer, link->largest, ret_size, link->deadline);
@@ -102,8 +85,6 @@ static int ferry_receive(struct link *link, const unsigned char **ret_data, size
 static void ferry_close(struct link *link)
 {
     struct ferry *ferry = link->state;
-    if (ferry->lent)
-        wherry_channel_return(ferry->channel, &ferry->loan);
     wherry_channel_close(ferry->channel, link->deadline);
 }
 

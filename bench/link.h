@@ -38,7 +38,6 @@ const char *waiting_name(enum waiting waiting);
 enum use {
     USE_PLAIN,  /* single_thread, wherry_channel_receive() */
     USE_LOCKED, /* the default, safe for threads */
-    USE_BORROW, /* single_thread, read in place */
     USE_SPIN,   /* single_thread, receive with WHERRY_NOW in a loop */
 };
 

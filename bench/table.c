@@ -68,7 +68,7 @@ static _Noreturn void usage(const char *program, int status)
     fprintf(status ? stderr : stdout,
             "usage: %s [--quick] [--repetitions N] [--seconds S] [--only TEXT] [--no-head]\n"
             "       [--spinning]\n"
-            "  --quick          3 alternations of 0.05 s instead of 7 of 0.15 s\n"
+            "  --quick          3 alternations of 0.05 s instead of 7 of 0.1 s\n"
             "  --repetitions N  alternations; each figure is the median of N\n"
             "  --seconds S      aimed at for one repetition\n"
             "  --only TEXT      only the rows whose name holds TEXT\n"
@@ -80,7 +80,7 @@ static _Noreturn void usage(const char *program, int status)
 
 struct bench_options bench_parse(int argc, char **argv)
 {
-    struct bench_options options = {.repetitions = 7, .seconds = 0.15, .head = true};
+    struct bench_options options = {.repetitions = 7, .seconds = 0.1, .head = true};
     static const struct option longs[] = {
         {"quick", no_argument, NULL, 'q'},         {"repetitions", required_argument, NULL, 'r'},
         {"seconds", required_argument, NULL, 's'}, {"only", required_argument, NULL, 'o'},

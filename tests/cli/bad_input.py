@@ -1,9 +1,13 @@
 # tests/cli/bad_input.py - what the command says to nonsense: one line, the right one, and the documented exit code.
 #
 # SPDX-License-Identifier: MIT
+import fcntl
 import os
+import random
+import re
 import socket
 import struct
+import subprocess
 
 from run import one_line, same
 
@@ -134,7 +138,7 @@ def test_a_file_as_a_socket(stage):
 
 
 def test_a_live_raw_server(stage):
-    """a live raw server on the path is named with its pid, and goes on living"""
+    """h45: a live raw server on the path is named with its pid, and goes on living"""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(stage.mine("s")))
         server.listen()
@@ -145,7 +149,7 @@ def test_a_live_raw_server(stage):
 
 
 def test_a_live_wherry_server(stage):
-    """a live wherry server on the path is named with its pid, and goes on serving"""
+    """h45: a live wherry server on the path is named with its pid, and goes on serving"""
     for kind in ("unix", "unix+seqpacket", "unix+dgram"):
         recv = stage.start_wherry("recv", "-c1", f"{kind}:./{kind}")
         stage.wait_listening(kind)
@@ -155,7 +159,7 @@ def test_a_live_wherry_server(stage):
 
 
 def test_two_readers_of_a_fifo(stage):
-    """a second reader of a FIFO is refused, and told who the first is"""
+    """h39: a second reader of a FIFO is refused, and told who the first is"""
     stage.fifo("ch")
     recv = stage.start_wherry("recv", "fifo:./ch")
     stage.wait_opened(recv, "ch")
@@ -166,7 +170,7 @@ def test_two_readers_of_a_fifo(stage):
 
 
 def test_long_paths(stage):
-    """a path of 200 bytes works; a name over the limits is a clear error"""
+    """h46: a path of 200 bytes works; a name over the limits is a clear error"""
     deep = "/".join(["d" * 60] * 3)
     (stage.path / deep).mkdir(parents=True)
     url = f"unix:./{deep}/{'s' * 15}"
@@ -256,13 +260,47 @@ def test_closed_output(stage):
 
 
 def test_full_disk(stage):
-    """a full disk: what was received and not written is counted"""
+    """h5: a full disk: what was received and not written is counted"""
     with open("/dev/full", "wb") as full:
         for verb in (["transports"], ["transports", "-J"], ["--help"], ["recv", "--help"], ["-V"]):
             one_line(stage.run_wherry(*verb, code=1, stdout=full), "standard output", "No space")
         recv = stage.start_wherry("recv", "unix:./s", stdout=full)
         stage.run_wherry("send", "unix:./s", input=b"one\ntwo\nthree\n", code=None)
         one_line(recv.end(1), "standard output", "No space", r"\b[123] messages? w(as|ere) received but not written")
+
+
+def test_output_that_takes_little_at_a_time(stage):
+    """h5: standard output is a small non-blocking pipe: every byte of a large message comes out"""
+    near, far = os.pipe()
+    fcntl.fcntl(far, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(far, False)
+    recv = stage.start_wherry("recv", "--raw", "unix:./s", stdout=far)
+    os.close(far)
+    data = random.Random(11).randbytes(300_000)
+    stage.run_wherry("send", "-0", "unix:./s", input=data.replace(b"\0", b"\1"))
+    got = b""
+    while part := os.read(near, 1000):
+        got += part
+    os.close(near)
+    same(got == data.replace(b"\0", b"\1"), True, "what came out")
+    recv.end()
+
+
+def test_the_receiver_of_send_dies(stage):
+    """h35: a receiver that dies is an error of one line, not a SIGPIPE"""
+    for url in ("fifo:./f", "unix:./s", "unix+seqpacket:./q"):
+        name = url[-1]
+        recv = stage.start_wherry("recv", url)
+        send = stage.start_wherry("send", url, stdin=subprocess.PIPE)
+        send.write(b"one\n")
+        recv.read_out(4)
+        recv.popen.kill()
+        recv.end(None)
+        send.write(b"two\n")
+        one_line(send.end(1), re.escape(url), "nobody is left to receive")
+        send.shut()
+        stage.mine(name)
+        stage.mine(name + ".lock")
 
 
 def test_closed_input(stage):

@@ -74,7 +74,7 @@ def converse(clients, payloads):
 
 
 def test_fifty_clients(stage):
-    """50 clients at once, 200 kB each, one of them never reads"""
+    """h55: 50 clients at once, 200 kB each, one of them never reads"""
     echo = start(stage)
     rude = connect(stage)
     fill(rude)
@@ -87,7 +87,7 @@ def test_fifty_clients(stage):
 
 
 def test_a_client_that_never_reads(stage):
-    """a client that sends for ever and never reads is cut off at 16 MiB, with a line; the others are served"""
+    """h55: a client that sends for ever and never reads is cut off at 16 MiB, with a line; the others are served"""
     echo = start(stage)
     with connect(stage) as rude, connect(stage) as other:
         sent, cut = fill(rude)
@@ -109,7 +109,7 @@ def test_a_client_that_never_reads(stage):
 
 
 def test_answers_are_not_mixed(stage):
-    """answers of 5 MB to slow readers come whole and in order while others talk"""
+    """h55: answers of 5 MB to slow readers come whole and in order while others talk"""
     echo = start(stage)
     source = random.Random(2)
     slow = [connect(stage) for _ in range(3)]
@@ -159,15 +159,17 @@ def test_a_signal_delivers_answers(stage):
         client.sendall(payload)
         got = bytearray(client.recv(1000))
         echo.signal(signal.SIGTERM)
-        while data := client.recv(1 << 20):
-            got += data
+        try:
+            while data := client.recv(1 << 20):
+                got += data
+        except ConnectionResetError:
+            pass  # the kernel's way to say that some of the questions were not read any more
         same(payload.startswith(bytes(got)), True, "a beginning of what was sent")
-    echo.end(None)
-    same(echo.popen.returncode, 128 + 15)
+    echo.end(128 + signal.SIGTERM)
 
 
 def test_packets(stage):
-    """seqpacket clients: each packet is answered as one"""
+    """h56: seqpacket clients: each packet is answered as one"""
     echo = start(stage, "unix+seqpacket:./s")
     with connect(stage, socket.SOCK_SEQPACKET) as client:
         for size in (1, 10, 1000, 100_000):

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 
+import run
 from run import one_line, same
 
 LINES = b"".join(b"line %d of the text\n" % i for i in range(1000))
@@ -308,6 +309,24 @@ def test_standard_descriptors_in_a_pipeline(stage):
     got = stage.run("sh", "-c", f"'{stage.wherry}' send fd:1 text | '{stage.wherry}' recv fd:0")
     same(got.out, LINES)
     same(got.err, b"", "standard error")
+
+
+def test_another_user(stage):
+    """h50: a client of another uid is let in where uid= names it, and known as such; elsewhere turned away"""
+    stage.need("nc")
+    if os.getuid() != 0:
+        raise run.tap.Skip("only root can be somebody else")
+    stage.path.chmod(0o755)
+    recv = stage.start_wherry("recv", "--json", "unix:./s?frame=line&mode=0666&uid=65534")
+    stage.wait_listening("s")
+    stage.run("nc", "-N", "-U", "s", input=b"from nobody\n", user=65534, group=65534)
+    lines = run.json_lines(recv.end().out)
+    same([(m["data"], m["peer"]["uid"]) for m in lines], [("from nobody", 65534)])
+    recv = stage.start_wherry("recv", "-w5s", "unix:./s?frame=line&mode=0666")
+    stage.wait_listening("s")
+    stage.run("nc", "-N", "-U", "s", input=b"from nobody\n", user=65534, group=65534, code=None)
+    stage.run_wherry("send", "unix:./s?frame=line", input=b"from root\n")
+    same(recv.end().out, b"from root\n")
 
 
 def test_text_where_frames_are_expected(stage):

@@ -8,7 +8,9 @@ int main(int argc, char **argv)
     if (argc < 3)
         return 2;
     struct sockaddr_un address = unix_address(argv[1]);
-    int type = strcmp(argv[2], "stream") == 0 ? SOCK_STREAM : strcmp(argv[2], "dgram") == 0 ? SOCK_DGRAM : SOCK_SEQPACKET;
+    int type = strcmp(argv[2], "stream") == 0  ? SOCK_STREAM
+               : strcmp(argv[2], "dgram") == 0 ? SOCK_DGRAM
+                                               : SOCK_SEQPACKET;
     int fd = socket(AF_UNIX, type, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         return fail(argv[1]);

@@ -282,6 +282,15 @@ def as_case(function, wherry, helpers):
     return (function.__doc__.strip().splitlines()[0], case)
 
 
+def catches(process, number):
+    """Whether the process has a handler for this signal."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("SigCgt:"):
+                return int(line.split()[1], 16) >> (number - 1) & 1
+    return 0
+
+
 # What cases say of what they got.
 
 def same(got, wanted, what="the output"):

@@ -457,7 +457,7 @@ def test_signals_end_waits(stage):
                   ["recv", "unix:./s?connect"]):
         process = stage.start_wherry(*words)
         stage.wait_asleep(process)
-        run.wait_for(lambda p=process: handled(p, signal.SIGINT), "the handler")
+        run.wait_for(lambda p=process: run.catches(p, signal.SIGINT), "the handler")
         stop(process)
     stage.fifo("f")
     hold = os.open(stage.path / "f", os.O_RDWR)
@@ -470,17 +470,10 @@ def test_signals_end_waits(stage):
     stage.wait_opened(full, "f")
     stage.wait_asleep(full)
     full.signal(signal.SIGINT)
-    run.wait_for(lambda: not handled(full, signal.SIGINT), "the first signal to be taken")
+    run.wait_for(lambda: not run.catches(full, signal.SIGINT), "the first signal to be taken")
     full.signal(signal.SIGINT)  # the second does not wait for the reader that never comes
     full.end(None)
     os.close(hold)
-
-
-def handled(process, number):
-    for line in open(f"/proc/{process.pid}/status", encoding="ascii"):
-        if line.startswith("SigCgt:"):
-            return int(line.split()[1], 16) >> (number - 1) & 1
-    return 0
 
 
 def test_a_signal_keeps_what_was_sent(stage):

@@ -213,7 +213,7 @@ void double_misses_interrupts(struct wherry__transport *transport)
 /* ---- polling --------------------------------------------------------------------------------------------------- */
 
 /* Take everything but the bell out of a wait set, as the kernel lists it. */
-static void empty(const struct wherry__wait *wait)
+static void empty(struct wherry__wait *wait)
 {
     char path[64], line[256];
     int fd;

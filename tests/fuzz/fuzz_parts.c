@@ -9,7 +9,7 @@
 #include "channel/parts.h"
 #include "fuzz/fuzz.h"
 
-enum { MAX_MEMORY = 200000 };
+enum { MAX_MEMORY = 60000 };
 
 static uint8_t byte_of(uint64_t sender, uint32_t message, uint32_t at)
 {

@@ -21,7 +21,7 @@ enum { MOST = 1 << 18, MAX_MESSAGE = 40000, MESSAGES = 4096 };
 static const char *const framings[] = {"length", "line", "nul", "fixed:7", "raw"};
 enum { LENGTH, LINE, NUL, FIXED, RAW };
 
-static uint8_t stream[MOST + 8192];
+static uint8_t stream[MOST + 80000];
 
 /* ---- what is sent -------------------------------------------------------------------------------------------------- */
 
@@ -59,8 +59,10 @@ static size_t build(struct fuzz_input *input)
             made = put_part(to, input, what);
             break;
         case 4: /* a big frame, over max_message at times */
-            wherry__whole_encode(to, (uint32_t)size * 13, what);
-            made = WHERRY__WHOLE_HEADER;
+            size *= 13;
+            wherry__whole_encode(to, (uint32_t)size, what);
+            memset(to + WHERRY__WHOLE_HEADER, (int)what, size);
+            made = WHERRY__WHOLE_HEADER + (what & 32 ? size : 0);
             break;
         default: /* as it comes */
             for (made = 0; made < size % 300 && input->left; made++)

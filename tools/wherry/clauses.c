@@ -42,8 +42,8 @@ bool keeps_clause(const struct wherry_traits *traits, int clause)
 const char *clause_name(int clause)
 {
     static const char *const names[CLAUSES + 1] = {
-        "",         "whole",     "ordered", "once",     "kept",    "back-pressure", "too small a buffer",
-        "the end",  "either first", "death", "deadlines", "pollable", "threads, fork",  "no copy",
+        "",         "whole",        "ordered", "once",      "kept",     "back-pressure", "too small a buffer",
+        "the end",  "either first", "death",   "deadlines", "pollable", "threads, fork", "no copy",
         "who sent", "never trust",  "types",
     };
     return clause >= 1 && clause <= CLAUSES ? names[clause] : "";
@@ -79,7 +79,8 @@ static void print_objects(FILE *out, const struct wherry_traits *const *all, siz
     }
 }
 
-static void print_who(FILE *out, const struct wherry_traits *const *all, size_t count, const struct shortfall *shortfall)
+static void print_who(FILE *out, const struct wherry_traits *const *all, size_t count,
+                      const struct shortfall *shortfall)
 {
     size_t who = 0;
     for (size_t i = 0; i < count; i++) {

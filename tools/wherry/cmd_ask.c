@@ -36,9 +36,9 @@ static int parse(struct ask *ask, int argc, char **argv)
 {
     static const struct option longs[] = {
         COMMON_LONG,
-        {"raw", no_argument, NULL, OPTION_RAW},
-        {"all", no_argument, NULL, OPTION_ALL},
-        {"type", required_argument, NULL, OPTION_TYPE},
+        LONG("raw", no_argument, OPTION_RAW),
+        LONG("all", no_argument, OPTION_ALL),
+        LONG("type", required_argument, OPTION_TYPE),
         {0},
     };
     int option;
@@ -132,7 +132,8 @@ static bool is_over(const struct ask *ask)
 static int send_question(struct ask *ask)
 {
     int result;
-    while ((result = wherry_channel_send_message(ask->channel, &ask->message, 0, WHERRY_NOW)) == -EAGAIN && !is_over(ask))
+    while ((result = wherry_channel_send_message(ask->channel, &ask->message, 0, WHERRY_NOW)) == -EAGAIN &&
+           !is_over(ask))
         wait_for_work(ask, false, true, false);
     return result;
 }
@@ -201,7 +202,7 @@ static int work(struct ask *ask)
 
 static int run(const struct verb *verb, int argc, char **argv)
 {
-    struct ask ask = {.options = OPTIONS(verb), .input.fd = -1};
+    struct ask ask = {.options = options_of(verb), .input.fd = -1};
     if (parse(&ask, argc, argv) < 0)
         return ask.options.code;
     int code = signals_install();
@@ -221,21 +222,19 @@ const struct verb verb_ask = {
     .name = "ask",
     .summary = "send one message, print the reply",
     .operands = "URL [MSG]",
-    .help =
-        "Connect, send MSG, or standard input as a whole, and print the reply with a\n"
-        "newline behind it.  On a byte stream the framing is raw unless the URL says\n"
-        "frame=: MSG goes out as it is, and the reply is what the first read gives; a\n"
-        "longer one needs a frame= that the server shares, or --all.\n"
-        "\n"
-        "      --raw          the bytes of the reply alone, no newline\n"
-        "      --all          say that no more will be sent, and print everything until\n"
-        "                     the server closes\n"
-        "      --type T       the type of the message, where it carries one\n"
-        "\n"
-        "-w bounds the whole; 5s unless given.\n",
-    .examples =
-        "Examples:\n"
-        "  wherry ask unix:./echo hello\n"
-        "  wherry ask --raw 'unix:./db?frame=line' 'GET key'\n",
+    .help = "Connect, send MSG, or standard input as a whole, and print the reply with a\n"
+            "newline behind it.  On a byte stream the framing is raw unless the URL says\n"
+            "frame=: MSG goes out as it is, and the reply is what the first read gives; a\n"
+            "longer one needs a frame= that the server shares, or --all.\n"
+            "\n"
+            "      --raw          the bytes of the reply alone, no newline\n"
+            "      --all          say that no more will be sent, and print everything until\n"
+            "                     the server closes\n"
+            "      --type T       the type of the message, where it carries one\n"
+            "\n"
+            "-w bounds the whole; 5s unless given.\n",
+    .examples = "Examples:\n"
+                "  wherry ask unix:./echo hello\n"
+                "  wherry ask --raw 'unix:./db?frame=line' 'GET key'\n",
     .run = run,
 };

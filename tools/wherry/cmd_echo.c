@@ -161,11 +161,10 @@ static int take_turn(struct echo *echo)
             wherry_channel_return(echo->channel, &loan);
             if (result < 0)
                 return result;
-        } else if (result == -EBADMSG) {
-            endpoint_complain(0, echo->url); /* its connection is closed; the others know nothing of it */
         } else if (result < 0) {
-            if (result != -EAGAIN)
-                endpoint_complain(0, echo->url);
+            if (result == -EAGAIN || endpoint_goes_on(result, echo->url))
+                return -EAGAIN;
+            endpoint_complain(0, echo->url);
             return result;
         } else if (for_ever) {
             return 0;
@@ -222,8 +221,8 @@ static int drain(struct echo *echo, wherry_time deadline, int code)
         if (echo->waiting == 0 && !echo->unflushed)
             return code;
         if (passed(deadline) || (!stopped && signals_caught()))
-            return complain(code == TOOL_OK ? endpoint_code(-ETIMEDOUT) : code, "%s: %zu bytes of answers were not read",
-                            echo->url, echo->waiting);
+            return complain(code == TOOL_OK ? endpoint_code(-ETIMEDOUT) : code,
+                            "%s: %zu bytes of answers were not read", echo->url, echo->waiting);
         wait_for_work(echo, false, deadline);
     }
 }
@@ -252,7 +251,7 @@ static int run(const struct verb *verb, int argc, char **argv)
     struct echo *echo = calloc(1, sizeof *echo);
     if (!echo)
         return complain(TOOL_FAILED, "no memory");
-    echo->options = (struct options)OPTIONS(verb);
+    echo->options = options_of(verb);
     int code = TOOL_OK;
     if (options_next(&echo->options, argc, argv, COMMON_SHORT, longs) == OPTION_STOP ||
         options_operands(&echo->options, argc, 1, 1) < 0)
@@ -270,20 +269,18 @@ const struct verb verb_echo = {
     .name = "echo",
     .summary = "answer each message with itself",
     .operands = "URL",
-    .help =
-        "Listen, and answer each message with itself, to the very peer that sent it,\n"
-        "until a signal comes.  On byte streams the framing is raw unless the URL says\n"
-        "frame=.  Answers that were due when the signal came are still delivered, for 5s.\n"
-        "\n"
-        "No client waits for another.  Up to 16 MiB of answers are kept for a client that\n"
-        "does not read them, 256 MiB for all; a client that goes beyond is cut off, and a\n"
-        "line on standard error says so.  What it did get is complete from the first\n"
-        "answer on.\n"
-        "\n"
-        "-w bounds the whole: echo ends after DUR with exit code 3.\n",
-    .examples =
-        "Examples:\n"
-        "  wherry echo unix:./echo\n"
-        "  wherry echo 'unix:@service?frame=line'\n",
+    .help = "Listen, and answer each message with itself, to the very peer that sent it,\n"
+            "until a signal comes.  On byte streams the framing is raw unless the URL says\n"
+            "frame=.  Answers that were due when the signal came are still delivered, for 5s.\n"
+            "\n"
+            "No client waits for another.  Up to 16 MiB of answers are kept for a client that\n"
+            "does not read them, 256 MiB for all; a client that goes beyond is cut off, and a\n"
+            "line on standard error says so.  What it did get is complete from the first\n"
+            "answer on.\n"
+            "\n"
+            "-w bounds the whole: echo ends after DUR with exit code 3.\n",
+    .examples = "Examples:\n"
+                "  wherry echo unix:./echo\n"
+                "  wherry echo 'unix:@service?frame=line'\n",
     .run = run,
 };

@@ -39,11 +39,11 @@ static int parse(struct recv *recv, int argc, char **argv)
 {
     static const struct option longs[] = {
         COMMON_LONG,
-        {"null", no_argument, NULL, '0'},
-        {"raw", no_argument, NULL, OPTION_RAW},
-        {"count", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, OPTION_JSON},
-        {"keep", no_argument, NULL, OPTION_KEEP},
+        LONG("null", no_argument, '0'),
+        LONG("raw", no_argument, OPTION_RAW),
+        LONG("count", required_argument, 'c'),
+        LONG("json", no_argument, OPTION_JSON),
+        LONG("keep", no_argument, OPTION_KEEP),
         {0},
     };
     int option;
@@ -129,8 +129,8 @@ static int receive(struct recv *recv)
         } else if (result == 0) {
             if (!recv->keep || for_ever)
                 break;
-        } else if (result == -EBADMSG && recv->keep) {
-            endpoint_complain(TOOL_FAILED, recv->url);
+        } else if (recv->keep && endpoint_goes_on(result, recv->url)) {
+            signals_wait(-1, wherry_after(WHERRY_MILLISECOND)); /* a lack of descriptors must not keep us busy (H54) */
         } else if (signals_caught()) {
             break;
         } else {
@@ -164,6 +164,7 @@ static int check_output(void)
 
 static int work(struct recv *recv)
 {
+    raise_descriptor_limit();
     /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no further. */
     struct wish wish = {.role = WHERRY_RECEIVE,
                         .no_read_ahead = recv->count > 0 && !endpoint_has(recv->url, WHERRY_TRAIT_LISTENS)};
@@ -180,7 +181,7 @@ static int work(struct recv *recv)
 
 static int run(const struct verb *verb, int argc, char **argv)
 {
-    struct recv recv = {.options = OPTIONS(verb)};
+    struct recv recv = {.options = options_of(verb)};
     if (parse(&recv, argc, argv) < 0)
         return recv.options.code;
     int code = check_output();
@@ -200,24 +201,22 @@ const struct verb verb_recv = {
     .name = "recv",
     .summary = "print the messages that come",
     .operands = "URL",
-    .help =
-        "Print each message that comes, followed by a newline, until the senders have\n"
-        "gone.  On a terminal control bytes are shown as \\xNN.  The last record of a\n"
-        "line stream that came without its newline is printed without.\n"
-        "\n"
-        "  -0, --null         a NUL after each message instead of a newline\n"
-        "      --raw          the bytes as they are, nothing added\n"
-        "  -J, --json         one JSON object a line: peer, type, time, size, and data,\n"
-        "                     or data_b64 when it is no UTF-8 text\n"
-        "  -c, --count COUNT  stop after COUNT messages; what comes after them on a FIFO\n"
-        "                     or an inherited descriptor is left there for others\n"
-        "      --keep         go on after the end of the senders and after foreign bytes\n"
-        "\n"
-        "-w bounds each wait for a message.\n",
-    .examples =
-        "Examples:\n"
-        "  wherry recv unix:./inbox\n"
-        "  wherry recv --keep --json unix+dgram:@log\n"
-        "  wherry recv 'fifo:./ch?frame=fixed:4' --raw | od -An -tu4\n",
+    .help = "Print each message that comes, followed by a newline, until the senders have\n"
+            "gone.  On a terminal control bytes are shown as \\xNN.  The last record of a\n"
+            "line stream that came without its newline is printed without.\n"
+            "\n"
+            "  -0, --null         a NUL after each message instead of a newline\n"
+            "      --raw          the bytes as they are, nothing added\n"
+            "  -J, --json         one JSON object a line: peer, type, time, size, and data,\n"
+            "                     or data_b64 when it is no UTF-8 text\n"
+            "  -c, --count COUNT  stop after COUNT messages; what comes after them on a FIFO\n"
+            "                     or an inherited descriptor is left there for others\n"
+            "      --keep         go on after the end of the senders and after foreign bytes\n"
+            "\n"
+            "-w bounds each wait for a message.\n",
+    .examples = "Examples:\n"
+                "  wherry recv unix:./inbox\n"
+                "  wherry recv --keep --json unix+dgram:@log\n"
+                "  wherry recv 'fifo:./ch?frame=fixed:4' --raw | od -An -tu4\n",
     .run = run,
 };

@@ -22,8 +22,8 @@ static int parse(struct relay *relay, int argc, char **argv)
 {
     static const struct option longs[] = {
         COMMON_LONG,
-        {"keep", no_argument, NULL, OPTION_KEEP},
-        {"one-way", no_argument, NULL, OPTION_ONE_WAY},
+        LONG("keep", no_argument, OPTION_KEEP),
+        LONG("one-way", no_argument, OPTION_ONE_WAY),
         {0},
     };
     int option;
@@ -154,6 +154,19 @@ static void take_one(struct relay *relay, const struct wherry_loan *loan)
     relay->from_done = true;
 }
 
+static void taking_failed(struct relay *relay, int error)
+{
+    if (endpoint_goes_on(error, relay->from_url)) {
+        if (!relay->keep && !relay->per_peer) {
+            relay->code = TOOL_FAILED;
+            relay->from_done = true;
+        }
+        return;
+    }
+    relay_fails(relay, endpoint_code(error), relay->from_url);
+    relay->from_done = true;
+}
+
 /* Take a turn's worth from FROM. */
 static void take(struct relay *relay)
 {
@@ -164,15 +177,16 @@ static void take(struct relay *relay)
         int result = wherry_channel_borrow(relay->from, &loan, WHERRY_NOW);
         if (result == -EAGAIN)
             return;
+        if (result < 0) {
+            taking_failed(relay, result);
+            return;
+        }
         relay->progressed = true;
         if (result == 1) {
             take_one(relay, &loan);
             wherry_channel_return(relay->from, &loan);
-        } else if (result == 0) {
-            from_ends(relay);
         } else {
-            relay_fails(relay, endpoint_code(result), relay->from_url);
-            relay->from_done = result != -EBADMSG || !relay->keep;
+            from_ends(relay);
         }
     }
     relay->more = true;
@@ -271,7 +285,7 @@ static int work(struct relay *relay)
 
 static int run(const struct verb *verb, int argc, char **argv)
 {
-    struct relay relay = {.options = OPTIONS(verb)};
+    struct relay relay = {.options = options_of(verb)};
     if (parse(&relay, argc, argv) < 0)
         return relay.options.code;
     int code = signals_install();
@@ -285,25 +299,23 @@ const struct verb verb_relay = {
     .name = "relay",
     .summary = "join two channels",
     .operands = "FROM TO",
-    .help =
-        "Send on to TO what comes from FROM, until the senders of FROM have gone and all\n"
-        "is delivered.  FROM listens and TO connects, unless their URLs say otherwise.\n"
-        "Types are kept where both ends have them.\n"
-        "\n"
-        "Where both ends are duplex, messages go both ways: each peer of FROM gets a\n"
-        "connection to TO of its own, when it first says something, and what comes back\n"
-        "there goes to that peer.  Where TO listens too, all share one endpoint.\n"
-        "\n"
-        "While TO is full, FROM is not read (with many peers: 256 KiB each wait here\n"
-        "first).  After a signal what was received is still delivered, for 5s.\n"
-        "\n"
-        "      --keep         go on after the end of the senders and after foreign bytes\n"
-        "      --one-way      from FROM to TO alone; the peers of FROM share one TO\n"
-        "\n"
-        "-w bounds the whole.\n",
-    .examples =
-        "Examples:\n"
-        "  wherry relay fifo:./in unix:/run/app/in.sock\n"
-        "  wherry relay --keep unix:./front unix:./back\n",
+    .help = "Send on to TO what comes from FROM, until the senders of FROM have gone and all\n"
+            "is delivered.  FROM listens and TO connects, unless their URLs say otherwise.\n"
+            "Types are kept where both ends have them.\n"
+            "\n"
+            "Where both ends are duplex, messages go both ways: each peer of FROM gets a\n"
+            "connection to TO of its own, when it first says something, and what comes back\n"
+            "there goes to that peer.  Where TO listens too, all share one endpoint.\n"
+            "\n"
+            "While TO is full, FROM is not read (with many peers: 256 KiB each wait here\n"
+            "first).  After a signal what was received is still delivered, for 5s.\n"
+            "\n"
+            "      --keep         go on after the end of the senders and after foreign bytes\n"
+            "      --one-way      from FROM to TO alone; the peers of FROM share one TO\n"
+            "\n"
+            "-w bounds the whole.\n",
+    .examples = "Examples:\n"
+                "  wherry relay fifo:./in unix:/run/app/in.sock\n"
+                "  wherry relay --keep unix:./front unix:./back\n",
     .run = run,
 };

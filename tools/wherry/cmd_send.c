@@ -63,11 +63,11 @@ static int parse(struct send *send, int argc, char **argv)
 {
     static const struct option longs[] = {
         COMMON_LONG,
-        {"null", no_argument, NULL, '0'},
-        {"raw", no_argument, NULL, OPTION_RAW},
-        {"fixed", required_argument, NULL, OPTION_FIXED},
-        {"type", required_argument, NULL, OPTION_TYPE},
-        {"with-nul", no_argument, NULL, OPTION_WITH_NUL},
+        LONG("null", no_argument, '0'),
+        LONG("raw", no_argument, OPTION_RAW),
+        LONG("fixed", required_argument, OPTION_FIXED),
+        LONG("type", required_argument, OPTION_TYPE),
+        LONG("with-nul", no_argument, OPTION_WITH_NUL),
         {0},
     };
     int option;
@@ -100,7 +100,8 @@ static const char *input_name(const struct send *send)
 static int bad_message(const struct send *send, uint64_t number, const char *why)
 {
     const char *unit = send->input.kind == INPUT_LINES ? "line" : send->input.kind == INPUT_RAW ? "chunk" : "record";
-    return complain(TOOL_FAILED, "%s: %s %" PRIu64 ": %s; all before it were sent", input_name(send), unit, number, why);
+    return complain(TOOL_FAILED, "%s: %s %" PRIu64 ": %s; all before it were sent", input_name(send), unit, number,
+                    why);
 }
 
 static int send_failed(const struct send *send, int error)
@@ -223,7 +224,7 @@ static int work(struct send *send)
 
 static int run(const struct verb *verb, int argc, char **argv)
 {
-    struct send send = {.options = OPTIONS(verb)};
+    struct send send = {.options = options_of(verb)};
     if (parse(&send, argc, argv) < 0)
         return send.options.code;
     int code = signals_install();
@@ -239,22 +240,20 @@ const struct verb verb_send = {
     .name = "send",
     .summary = "send the lines of a file or of standard input",
     .operands = "URL [FILE]",
-    .help =
-        "Send each line of FILE, or of standard input, as a message, without its newline;\n"
-        "a last line without a newline is a message too.  Waits for the receiver.  A line\n"
-        "goes out at once when the input pauses.\n"
-        "\n"
-        "  -0, --null         messages end with NUL instead of newline\n"
-        "      --fixed N      messages of N bytes each\n"
-        "      --raw          the bytes as they are, in chunks of what a read gives\n"
-        "      --with-nul     send each text with a NUL of its own\n"
-        "      --type T       the type of the messages, where they carry one\n"
-        "\n"
-        "-w bounds the whole: waiting for the receiver, reading and sending.  A message\n"
-        "that cannot be sent is named by its line; all before it were sent.\n",
-    .examples =
-        "Examples:\n"
-        "  wherry send unix:./inbox access.log\n"
-        "  find . -print0 | wherry send -0 fifo:./names\n",
+    .help = "Send each line of FILE, or of standard input, as a message, without its newline;\n"
+            "a last line without a newline is a message too.  Waits for the receiver.  A line\n"
+            "goes out at once when the input pauses.\n"
+            "\n"
+            "  -0, --null         messages end with NUL instead of newline\n"
+            "      --fixed N      messages of N bytes each\n"
+            "      --raw          the bytes as they are, in chunks of what a read gives\n"
+            "      --with-nul     send each text with a NUL of its own\n"
+            "      --type T       the type of the messages, where they carry one\n"
+            "\n"
+            "-w bounds the whole: waiting for the receiver, reading and sending.  A message\n"
+            "that cannot be sent is named by its line; all before it were sent.\n",
+    .examples = "Examples:\n"
+                "  wherry send unix:./inbox access.log\n"
+                "  find . -print0 | wherry send -0 fifo:./names\n",
     .run = run,
 };

@@ -18,7 +18,7 @@ static const struct column columns[COLUMNS] = {
     [OBJECT] = {"OBJECT", "the kernel object", COLUMN_TEXT, true, false},
     [SUMMARY] = {"SUMMARY", "what it is good for", COLUMN_TEXT, true, true},
     [LARGEST] = {"LARGEST", "bytes of the largest message that the object takes; empty: no limit of its own",
-                 COLUMN_NUMBER, false, false},
+                 COLUMN_BYTES, false, false},
     [DEFAULT_TYPE] = {"TYPE", "the type of a message whose sender names none", COLUMN_NUMBER, false, false},
     [KEEPS] = {"KEEPS", "clauses of the contract that it keeps without reserve, wherry-semantics(7)", COLUMN_NUMBERS,
                false, true},
@@ -117,10 +117,10 @@ static int run(const struct verb *verb, int argc, char **argv)
     static const struct option longs[] = {
         COMMON_LONG,
         TABLE_LONG,
-        {"scdoc", no_argument, NULL, OPTION_SCDOC},
+        LONG("scdoc", no_argument, OPTION_SCDOC),
         {0},
     };
-    struct options options = OPTIONS(verb);
+    struct options options = options_of(verb);
     struct table_style style = {.columns = NULL};
     int option;
     bool scdoc = false;

@@ -116,6 +116,23 @@ int endpoint_complain(int code, const char *url)
     return complain(code, "%s: %s", url, why);
 }
 
+bool endpoint_goes_on(int error, const char *url)
+{
+    static wherry_time said;
+    if (error == -EBADMSG || error == -EPERM) {
+        endpoint_complain(TOOL_FAILED, url);
+        return true;
+    }
+    if (error != -EMFILE && error != -ENFILE)
+        return false;
+    wherry_time now = wherry_now();
+    if (said == 0 || now - said > 10 * WHERRY_SECOND) {
+        said = now;
+        endpoint_complain(TOOL_FAILED, url);
+    }
+    return true;
+}
+
 wherry_time endpoint_grace(wherry_time deadline)
 {
     wherry_time grace = wherry_after(GRACE);

@@ -39,6 +39,10 @@ int endpoint_code(int error);
  * that is put in front of them. */
 int endpoint_complain(int code, const char *url);
 
+/* A receive on `url` failed: whether that concerns one peer alone (foreign bytes, a uid that may not), or a lack of
+ * descriptors that passes, so that who serves many goes on.  Then it was said: a lack no more than once in ten seconds. */
+bool endpoint_goes_on(int error, const char *url);
+
 /* When a signal came, the time that is left to deliver what was taken; else `deadline`. */
 wherry_time endpoint_grace(wherry_time deadline);
 

@@ -13,11 +13,11 @@ enum input_kind { INPUT_LINES, INPUT_NULS, INPUT_FIXED, INPUT_RAW };
 
 struct input {
     enum input_kind kind;
-    size_t fixed;   /* bytes of a record, for INPUT_FIXED */
-    bool with_nul;  /* each line or NUL-separated text goes out with a NUL of its own */
-    int64_t type;   /* of every message */
+    size_t fixed;  /* bytes of a record, for INPUT_FIXED */
+    bool with_nul; /* each line or NUL-separated text goes out with a NUL of its own */
+    int64_t type;  /* of every message */
     int fd;
-    bool regular;   /* a file, which never makes a reader wait */
+    bool regular; /* a file, which never makes a reader wait */
     bool at_end;
     char *buffer;
     size_t capacity, from, to; /* bytes [from, to) are read and not yet given out */

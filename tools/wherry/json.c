@@ -89,8 +89,9 @@ static struct json_object *message_object(const struct wherry_loan *loan)
     struct json_object *object = json_object_new_object();
     if (!object)
         return NULL;
-    bool fine = add(object, "peer", peer_object(&info->peer)) && add(object, "type", json_object_new_int64(info->type)) &&
-                add(object, "time", time_object()) && add(object, "size", json_object_new_uint64(info->size));
+    bool fine = add(object, "peer", peer_object(&info->peer)) &&
+                add(object, "type", json_object_new_int64(info->type)) && add(object, "time", time_object()) &&
+                add(object, "size", json_object_new_uint64(info->size));
     if (fine && (info->flags & WHERRY_INCOMPLETE))
         fine = add(object, "incomplete", json_object_new_boolean(true));
     if (fine && (info->flags & WHERRY_REDELIVERED))
@@ -126,7 +127,8 @@ bool json_message(struct output *output, const struct wherry_loan *loan)
     struct json_object *object = message_object(loan);
     const char *text = NULL;
     if (object)
-        text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+        text =
+            json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
     if (text) {
         print_escaped(output, text, length);
         output_bytes(output, "\n", 1);

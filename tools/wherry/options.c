@@ -14,8 +14,13 @@ static const struct {
     const char *name;
     wherry_time nanoseconds;
 } units[] = {
-    {"us", WHERRY_MICROSECOND},  {"ms", WHERRY_MILLISECOND},   {"s", WHERRY_SECOND},          {"", WHERRY_SECOND},
-    {"m", 60 * WHERRY_SECOND},   {"h", 3600 * WHERRY_SECOND},  {"d", 24 * 3600 * WHERRY_SECOND},
+    {"us", WHERRY_MICROSECOND},
+    {"ms", WHERRY_MILLISECOND},
+    {"s", WHERRY_SECOND},
+    {"", WHERRY_SECOND},
+    {"m", 60 * WHERRY_SECOND},
+    {"h", 3600 * WHERRY_SECOND},
+    {"d", 24 * 3600 * WHERRY_SECOND},
 };
 
 static wherry_time unit_of(const char *name)
@@ -71,19 +76,22 @@ const char *parse_number(const char *text, int64_t least, int64_t most, int64_t 
     return NULL;
 }
 
-static const char common_help[] =
-    "  -w, --timeout DUR  give up after DUR: a number with us, ms, s, m, h or d\n"
-    "                     (seconds without)\n"
-    "  -q, --quiet        no progress\n"
-    "  -v, --verbose      say more on standard error: what went through, how fast\n"
-    "      --color[=WHEN] auto, always or never; nothing here is coloured yet\n"
-    "  -h, --help         this text\n"
-    "  -V, --version      the version\n";
+struct options options_of(const struct verb *verb)
+{
+    return (struct options){.verb = verb, .timeout = WHERRY_FOREVER};
+}
 
-static const char common_codes[] =
-    "Exit codes:\n"
-    "  0 done   1 failed   2 wrong usage   3 timed out   5 somebody else is there\n"
-    "  128+N    ended by signal N\n";
+static const char common_help[] = "  -w, --timeout DUR  give up after DUR: a number with us, ms, s, m, h or d\n"
+                                  "                     (seconds without)\n"
+                                  "  -q, --quiet        no progress\n"
+                                  "  -v, --verbose      say more on standard error: what went through, how fast\n"
+                                  "      --color[=WHEN] auto, always or never; nothing is coloured here\n"
+                                  "  -h, --help         this text\n"
+                                  "  -V, --version      the version\n";
+
+static const char common_codes[] = "Exit codes:\n"
+                                   "  0 done   1 failed   2 wrong usage   3 timed out   5 somebody else is there\n"
+                                   "  128+N    ended by signal N\n";
 
 void print_verb_help(const struct verb *verb)
 {

@@ -20,7 +20,7 @@ struct options {
     int code;            /* after OPTION_STOP: what to exit with */
 };
 
-#define OPTIONS(verb_) { .verb = (verb_), .timeout = WHERRY_FOREVER }
+struct options options_of(const struct verb *verb);
 
 enum {
     OPTION_END = -1,  /* no more options; optind is at the first operand */
@@ -32,9 +32,12 @@ enum {
 /* Begin a verb's short and long options with these. */
 #define COMMON_SHORT ":hVqvw:"
 #define COMMON_LONG                                                                                                    \
-    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {"quiet", no_argument, NULL, 'q'},          \
-        {"verbose", no_argument, NULL, 'v'}, {"timeout", required_argument, NULL, 'w'},                                \
-        {"color", optional_argument, NULL, OPTION_COLOR}
+    LONG("help", no_argument, 'h'), LONG("version", no_argument, 'V'), LONG("quiet", no_argument, 'q'),                \
+        LONG("verbose", no_argument, 'v'), LONG("timeout", required_argument, 'w'),                                    \
+        LONG("color", optional_argument, OPTION_COLOR)
+/* clang-format off */
+#define LONG(name_, argument, letter) {.name = (name_), .has_arg = (argument), .val = (letter)}
+/* clang-format on */
 
 /* The next option of the verb's own, its argument in optarg; or OPTION_END or OPTION_STOP. */
 int options_next(struct options *options, int argc, char **argv, const char *letters, const struct option *longs);

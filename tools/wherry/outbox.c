@@ -17,7 +17,8 @@ struct parcel {
 /* A transport without types refuses any but its own default: the payload goes all the same. */
 static int send_now(struct outbox *outbox, struct wherry_channel *channel, const void *data, size_t size, int64_t type)
 {
-    struct wherry_message message = {.data = data, .size = size, .type = outbox->drop_types ? 0 : type, .to = outbox->to};
+    struct wherry_message message = {
+        .data = data, .size = size, .type = outbox->drop_types ? 0 : type, .to = outbox->to};
     int result = wherry_channel_send_message(channel, &message, WHERRY_MORE, WHERRY_NOW);
     if (result != -EOPNOTSUPP || message.type == 0)
         return result;

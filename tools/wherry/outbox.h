@@ -10,8 +10,8 @@
 #include <wherry/wherry.h>
 
 struct outbox {
-    uint64_t to;          /* the peer's id, or 0 */
-    bool drop_types;      /* the other end has none: set on the first refusal */
+    uint64_t to;     /* the peer's id, or 0 */
+    bool drop_types; /* the other end has none: set on the first refusal */
     struct parcel *first;
     struct parcel **last; /* where the next one is hung in; NULL while empty */
     size_t count, bytes;

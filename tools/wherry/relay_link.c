@@ -81,13 +81,19 @@ static void note_types(struct relay *relay, const struct link *link)
     }
 }
 
+/* TO takes no more, but this peer goes on: it is given time to read what came back, but not for ever. */
+static void forward_to_nobody(struct relay *relay, struct link *link, const struct wherry_loan *loan)
+{
+    relay->lost++;
+    link->in_vain += loan->info.size + 1;
+    if (link->peer != 0 && link->in_vain > most_per_peer)
+        wherry_channel_disconnect(relay->from, link->peer, wherry_after(WHERRY_MILLISECOND));
+}
+
 void link_forward(struct relay *relay, struct link *link, const struct wherry_loan *loan)
 {
     if (link->forward_done) {
-        relay->lost++;
-        /* TO has gone and this peer still sends, without reading what TO said last: that will not end by waiting */
-        if (link->dead)
-            wherry_channel_disconnect(relay->from, link->peer, wherry_after(WHERRY_MILLISECOND));
+        forward_to_nobody(relay, link, loan);
         return;
     }
     int result = outbox_post(&link->forward, link->to, loan);
@@ -203,7 +209,7 @@ static void notice_end(struct relay *relay, struct link *link)
         link->dead = settled && !link->forward.first && !link->unflushed;
     else if (link->forward_done && link->to_done)
         link->dead = settled;
-    else if (link->to_done && settled && is_gone(link->to, 0))
+    else if (relay->two_way && link->to_done && settled && is_gone(link->to, 0))
         link->dead = link->forward_done = true; /* link_close() counts what did not get there */
     else if (relay->two_way && link->forward_done)
         link->dead = is_gone(relay->from, link->peer); /* nobody is left to wait for what may come back */
@@ -250,7 +256,8 @@ void link_wait(struct relay *relay, const struct link *link)
         waiter_add(&relay->waiter, wherry_channel_receive_fd(link->to));
     if (link->forward.first || link->unflushed)
         waiter_add(&relay->waiter, wherry_channel_send_fd(link->to));
-    if (link->forward_done || link->to_done) /* no descriptor says that the other end has gone, too */
+    if (relay->two_way &&
+        (link->forward_done || link->to_done)) /* no descriptor says that the other end has gone, too */
         waiter_not_after(&relay->waiter, wherry_after(50 * WHERRY_MILLISECOND));
 }
 

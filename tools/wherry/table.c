@@ -16,7 +16,7 @@ struct table {
     struct libscols_table *cols;
     const struct column *columns;
     int schema;
-    bool json;
+    bool json, bytes;
     size_t used;
     size_t order[TABLE_COLUMNS_MAX]; /* which columns, from left to right */
 };
@@ -35,6 +35,9 @@ bool table_option(struct table_style *style, int option)
         return true;
     case 'r':
         style->raw = true;
+        return true;
+    case 'b':
+        style->bytes = true;
         return true;
     case OPTION_LIST_COLUMNS:
         style->list_columns = true;
@@ -76,13 +79,13 @@ static int choose(const struct verb *verb, struct table *table, const struct col
 static int add_column(struct table *table, const struct column *column)
 {
     static const int json_types[] = {
-        [COLUMN_TEXT] = SCOLS_JSON_STRING,
-        [COLUMN_NUMBER] = SCOLS_JSON_NUMBER,
-        [COLUMN_TEXTS] = SCOLS_JSON_ARRAY_STRING,
+        [COLUMN_TEXT] = SCOLS_JSON_STRING,          [COLUMN_NUMBER] = SCOLS_JSON_NUMBER,
+        [COLUMN_BYTES] = SCOLS_JSON_NUMBER,         [COLUMN_TEXTS] = SCOLS_JSON_ARRAY_STRING,
         [COLUMN_NUMBERS] = SCOLS_JSON_ARRAY_NUMBER,
     };
     bool is_list = column->kind == COLUMN_TEXTS || column->kind == COLUMN_NUMBERS;
-    int flags = (column->kind == COLUMN_NUMBER ? SCOLS_FL_RIGHT : 0) | (column->wraps || is_list ? SCOLS_FL_WRAP : 0);
+    bool is_number = column->kind == COLUMN_NUMBER || column->kind == COLUMN_BYTES;
+    int flags = (is_number ? SCOLS_FL_RIGHT : 0) | (column->wraps || is_list ? SCOLS_FL_WRAP : 0);
     struct libscols_column *made = scols_table_new_column(table->cols, column->name, 0, flags);
     if (!made)
         return -ENOMEM;
@@ -108,7 +111,7 @@ int table_new(const struct verb *verb, const char *name, int schema, const struc
     struct table *table = calloc(1, sizeof *table);
     if (!table)
         return complain(TOOL_FAILED, "no memory");
-    *table = (struct table){.columns = columns, .schema = schema, .json = style->json};
+    *table = (struct table){.columns = columns, .schema = schema, .json = style->json, .bytes = style->bytes};
     int code = choose(verb, table, columns, count, style);
     scols_init_debug(0);
     if (code == 0 && !(table->cols = scols_new_table()))
@@ -131,18 +134,35 @@ int table_new(const struct verb *verb, const char *name, int schema, const struc
     return 0;
 }
 
-/* In text, the items of a list stand beside each other. */
+/* "65536" to "64K"; what is no whole number of them has one decimal. */
+static char *in_units(const char *bytes)
+{
+    static const char units[] = "BKMGTPE";
+    double size = strtod(bytes, NULL);
+    size_t unit = 0;
+    char *text;
+    for (; size >= 1024 && units[unit + 1]; unit++)
+        size /= 1024;
+    return asprintf(&text, "%.*f%c", size - (double)(uint64_t)size > 0 ? 1 : 0, size, units[unit]) < 0 ? NULL : text;
+}
+
+/* The items of a list stand beside each other. */
+static char *in_a_row(const char *items)
+{
+    char *text = strdup(items);
+    for (char *newline = text; newline && (newline = strchr(newline, '\n'));)
+        *newline = ' ';
+    return text;
+}
+
 static int set_cell(struct table *table, struct libscols_line *line, size_t at, const char *text)
 {
     enum column_kind kind = table->columns[table->order[at]].kind;
-    if (!text || table->json || (kind != COLUMN_TEXTS && kind != COLUMN_NUMBERS))
+    bool is_list = kind == COLUMN_TEXTS || kind == COLUMN_NUMBERS;
+    if (!text || table->json || (!is_list && (kind != COLUMN_BYTES || table->bytes)))
         return scols_line_set_data(line, at, text);
-    char *joined = strdup(text);
-    if (!joined)
-        return -ENOMEM;
-    for (char *newline = joined; (newline = strchr(newline, '\n'));)
-        *newline = ' ';
-    return scols_line_refer_data(line, at, joined);
+    char *shown = is_list ? in_a_row(text) : in_units(text);
+    return shown ? scols_line_refer_data(line, at, shown) : -ENOMEM;
 }
 
 int table_row(struct table *table, const char *const *cells)

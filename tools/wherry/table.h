@@ -12,30 +12,28 @@
 
 #include "options.h"
 
-enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_TEXTS, COLUMN_NUMBERS };
+enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_BYTES, COLUMN_TEXTS, COLUMN_NUMBERS };
 
 struct column {
     const char *name;
     const char *help;
-    enum column_kind kind; /* of its JSON; lists come as text with a newline between the items */
+    enum column_kind kind; /* its cells are texts all the same: numbers in decimal, lists with a newline between items */
     bool shown;            /* when -o names no columns */
     bool wraps;            /* may be broken into lines when the terminal is narrow */
 };
 
 struct table_style {
     const char *columns; /* of -o: "A,B", or "+C" beyond those shown by default; NULL */
-    bool json, no_headings, raw, list_columns;
+    bool json, no_headings, raw, bytes, list_columns;
 };
 
 /* The options of lists; table_option() takes what options_next() returned and says whether it was one of them. */
 enum { OPTION_LIST_COLUMNS = OPTION_FIRST + 500 };
-#define TABLE_SHORT "Jo:nr"
+#define TABLE_SHORT "Jo:nrb"
 #define TABLE_LONG                                                                                                     \
-    {"json", no_argument, NULL, 'J'}, {"output", required_argument, NULL, 'o'},                                        \
-        {"list-columns", no_argument, NULL, OPTION_LIST_COLUMNS}, {"noheadings", no_argument, NULL, 'n'},              \
-    {                                                                                                                  \
-        "raw", no_argument, NULL, 'r'                                                                                  \
-    }
+    LONG("json", no_argument, 'J'), LONG("output", required_argument, 'o'),                                            \
+        LONG("list-columns", no_argument, OPTION_LIST_COLUMNS), LONG("noheadings", no_argument, 'n'),                  \
+        LONG("raw", no_argument, 'r'), LONG("bytes", no_argument, 'b')
 bool table_option(struct table_style *style, int option);
 
 /* What of them --help says. */
@@ -44,7 +42,8 @@ bool table_option(struct table_style *style, int option);
     "  -o, --output COLS  these columns: A,B or +C for more than the usual ones\n"                                     \
     "      --list-columns print the columns there are, and what they hold\n"                                           \
     "  -n, --noheadings   no line of names\n"                                                                          \
-    "  -r, --raw          columns separated by one blank, odd bytes as \\xNN\n"
+    "  -r, --raw          columns separated by one blank, odd bytes as \\xNN\n"                                        \
+    "  -b, --bytes        sizes in bytes, not in K, M and G\n"
 
 struct table;
 

@@ -19,7 +19,10 @@ size_t utf8_length(const uint8_t *data, size_t size)
     uint8_t first = data[0];
     if (first < 0x80)
         return 1;
-    size_t length = first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+    size_t length = first >= 0xc2 && first < 0xe0   ? 2
+                    : (first & 0xf0) == 0xe0        ? 3
+                    : first >= 0xf0 && first < 0xf5 ? 4
+                                                    : 0;
     if (length == 0 || length > size)
         return 0;
     for (size_t i = 1; i < length; i++)
