@@ -147,7 +147,8 @@ def test_clients_that_vanish(stage):
                 client.sendall(b"y" * 1000)
         first.sendall(b"x")
         same(first.recv(1), b"x")
-        run.wait_for(lambda: held() == before, "their descriptors to be closed")
+        # many at once are waited for with epoll, an instance for each direction, which stays
+        run.wait_for(lambda: held() <= before + 2, "their descriptors to be closed")
     stop(echo)
 
 
