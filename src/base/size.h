@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 
 /* *ret = a + b; false, and *ret untouched, when the sum does not fit. */
 static inline bool wherry__size_add(size_t a, size_t b, size_t *ret)
@@ -37,6 +38,19 @@ static inline size_t wherry__size_grow(size_t now, size_t needed, size_t least, 
     while (size < needed)
         size = size > most / 2 ? most : size * 2;
     return size;
+}
+
+/* Cut a list of parts to `most` bytes in all; returns how many parts are left. */
+static inline int wherry__iovec_shorten(struct iovec *parts, int count, size_t most)
+{
+    for (int i = 0; i < count; i++) {
+        if (parts[i].iov_len >= most) {
+            parts[i].iov_len = most;
+            return i + 1;
+        }
+        most -= parts[i].iov_len;
+    }
+    return count;
 }
 
 /* Frames are little-endian on every machine, at any alignment. */

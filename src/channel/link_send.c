@@ -27,6 +27,9 @@
 
 /* Up to this size a copy costs less than another element in the kernel's list of parts. */
 enum { COPY = 2048 };
+/* On a pipe what exceeds a full one by more than a little leaves in halves of it: the reader is woken by the first while the
+ * second is written (docs/decisions/pipes.md). */
+enum { PIPE_WHOLE = 70000, PIPE_WRITE = 32768 };
 /* Parts that leave in one call. */
 enum { RUN = 16 };
 
@@ -87,6 +90,11 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
             size = count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
                               : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         } else if (link->kind == WHERRY__LINK_PIPE) {
+            size_t total = 0;
+            for (int i = 0; i < count; i++)
+                total += parts[i].iov_len;
+            if (total > PIPE_WHOLE)
+                count = wherry__iovec_shorten(parts, count, PIPE_WRITE);
             size = writev_pipe(link->out_fd, parts, count);
         } else {
             size = wherry__sys.writev(link->out_fd, parts, count);

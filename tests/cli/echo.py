@@ -96,7 +96,7 @@ def test_a_client_that_never_reads(stage):
             raise run.tap.Failure(f"it was cut off after {sent} bytes")
         other.sendall(b"hello")
         same(other.recv(100), b"hello")
-        rude.setblocking(True)
+        rude.settimeout(run.PATIENCE)
         got = 0
         try:
             while data := rude.recv(1 << 20):
@@ -116,7 +116,7 @@ def test_answers_are_not_mixed(stage):
     payloads = [source.randbytes(5_000_000) for _ in slow]
     pending = []
     for client, payload in zip(slow, payloads):  # send all, read nothing yet
-        client.setblocking(True)
+        client.settimeout(run.PATIENCE)
         client.sendall(payload)
         pending.append(client)
     with connect(stage) as quick:

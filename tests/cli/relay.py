@@ -144,7 +144,7 @@ def test_back_pressure(stage):
         if sent > 6 << 20:
             raise run.tap.Failure(f"{sent} bytes were taken although nobody reads")
         recv.signal(signal.SIGCONT)
-        client.setblocking(True)
+        client.settimeout(run.PATIENCE)
         client.sendall(data[sent:])
     recv.end()
     relay.end()

@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "api"))
 import tap  # noqa: E402
 
 PATIENCE = 20  # seconds until a wait is a failure; nothing waits that long when all is well
+CASE_LIMIT = 100  # seconds for a case, whatever it waits in
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -267,15 +268,22 @@ def descriptors():
     return sorted(os.listdir("/proc/self/fd"))
 
 
+def too_long(*_):
+    raise tap.Failure(f"the case took more than {CASE_LIMIT} s")
+
+
 def as_case(function, wherry, helpers):
     def case():
         before = descriptors()
         stage = Stage(wherry, helpers)
         fine = False
+        signal.signal(signal.SIGALRM, too_long)
+        signal.alarm(CASE_LIMIT)
         try:
             function(stage)
             fine = True
         finally:
+            signal.alarm(0)
             stage.close(fine)
         if descriptors() != before:
             raise tap.Failure("the case left descriptors open")

@@ -447,6 +447,23 @@ def test_signals_end_cleanly(stage):
             same(os.path.lexists(stage.path / "s"), False, f"{words[0]} left its socket")
 
 
+def test_a_long_wait_for_the_other_side(stage):
+    """send and ask wait for a receiver that comes only after a while"""
+    for words, peer, wanted in ((["send", "unix:./s", "text"], ["recv", "unix:./s"], b"x\n"),
+                                (["send", "fifo:./f", "text"], ["recv", "fifo:./f"], b"x\n"),
+                                (["ask", "-w20s", "unix:./a", "x"], ["echo", "-w2s", "unix:./a"], b"")):
+        stage.write("text", b"x\n")
+        first = stage.start_wherry(*words)
+        stage.wait_asleep(first)
+        select.select([], [], [], 0.4)  # that time passes is what is tested
+        second = stage.start_wherry(*peer)
+        first.end()
+        same(first.out + second.out if words[0] == "ask" else second.end().out, wanted or b"x\n")
+        if words[0] == "ask":
+            second.signal(signal.SIGTERM)
+            second.end(128 + 15)
+
+
 def test_signals_end_waits(stage):
     """a signal ends send and ask while they wait for somebody to come, for input, and for room"""
     def stop(process):
