@@ -275,42 +275,52 @@ static inline bool holds_loan(const struct wherry_channel *channel)
            (!channel->threads || pthread_equal(channel->borrower, pthread_self()));
 }
 
-int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, size_t capacity,
-                                struct wherry_info *ret_info, wherry_time deadline)
+/* What both ways to receive do; loan->info is the message's, its size also with -EMSGSIZE. */
+static inline int receive(struct wherry_channel *channel, void *buffer, size_t capacity, struct wherry_loan *loan,
+                          wherry_time deadline)
 {
     if (holds_loan(channel))
         return refuse_second_loan(channel);
     int result = enter(channel, WHERRY__RECEIVING, deadline);
     if (result < 0)
         return result;
-    struct wherry_loan loan;
     if (capacity == 0)
         buffer = NULL;
-    result = find_message(channel, buffer, buffer ? capacity : 0, &loan, deadline);
-    if (result == 1 && loan.info.size > capacity) {
-        ret_info->size = loan.info.size;
+    result = find_message(channel, buffer, buffer ? capacity : 0, loan, deadline);
+    if (result == 1 && loan->info.size > capacity) {
         result = wherry__fail_quietly(EMSGSIZE, "the message is larger than the buffer; the size that suffices is given");
     } else if (result == 1) {
-        if (loan.data != buffer && loan.info.size)
-            memcpy(buffer, loan.data, loan.info.size);
+        if (loan->data != buffer && loan->info.size)
+            memcpy(buffer, loan->data, loan->info.size);
         lock(channel);
         channel->endpoint.transport->give_back(&channel->endpoint);
         unlock(channel);
-        count_received(channel, loan.info.size, loan.info.flags);
-        *ret_info = loan.info;
+        count_received(channel, loan->info.size, loan->info.flags);
     }
     after_receive(channel);
     leave(channel, WHERRY__RECEIVING);
     return result;
 }
 
+int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, size_t capacity,
+                                struct wherry_info *ret_info, wherry_time deadline)
+{
+    struct wherry_loan loan;
+    int result = receive(channel, buffer, capacity, &loan, deadline);
+    if (result == 1)
+        *ret_info = loan.info;
+    else if (result == -EMSGSIZE)
+        ret_info->size = loan.info.size;
+    return result;
+}
+
 int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                            wherry_time deadline)
 {
-    struct wherry_info info;
-    int result = wherry_channel_receive_info(channel, buffer, capacity, &info, deadline);
+    struct wherry_loan loan;
+    int result = receive(channel, buffer, capacity, &loan, deadline);
     if ((result == 1 || result == -EMSGSIZE) && ret_size)
-        *ret_size = info.size;
+        *ret_size = loan.info.size;
     return result;
 }
 

@@ -20,11 +20,6 @@ enum { ACCEPT_TURN = 64 };
 /* A wait for one peer looks at its place in the table again after this long. */
 #define WAIT_SLICE (50 * WHERRY_MILLISECOND)
 
-struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint)
-{
-    return endpoint->state;
-}
-
 /* ---- the table ---- */
 
 static struct wherry__member **bucket_of(const struct wherry__crowd *crowd, uint64_t id)

@@ -69,7 +69,10 @@ int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wh
 
 /* Between crowd.c, crowd_receive.c and crowd_send.c. */
 #define WHERRY__CROWD_LISTENER UINT64_C(0) /* its key in the wait sets; a member's is its id, from 1 */
-struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint);
+static inline struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint)
+{
+    return endpoint->state;
+}
 struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uint64_t id);
 int wherry__crowd_accept(struct wherry__endpoint *endpoint);
 void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member);

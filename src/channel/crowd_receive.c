@@ -148,6 +148,9 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     struct epoll_event event;
+    struct wherry__member *current = crowd->current;
+    if (current && crowd->credit && !current->leaving && wherry__link_borrow_ahead(&current->link, ret_loan))
+        return 1;
     if (crowd->current && crowd->current->leaving)
         wherry__crowd_remove(endpoint, crowd->current);
     if (crowd->current && crowd->credit == 0)
@@ -174,9 +177,9 @@ void wherry__crowd_give_back(struct wherry__endpoint *endpoint)
     struct wherry__member *member = crowd->current;
     if (!member)
         return; /* the report of an end */
-    size_t before = member->link.loan;
-    wherry__link_give_back(&member->link);
-    size_t cost = PER_MESSAGE + before;
+    size_t cost = PER_MESSAGE + member->link.loan;
+    if (!wherry__link_give_back_ahead(&member->link))
+        wherry__link_give_back(&member->link);
     crowd->credit -= wherry__size_min(cost, crowd->credit);
     member->unanswered++;
 }

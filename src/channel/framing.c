@@ -72,31 +72,19 @@ int wherry__framing_check(const struct wherry__framing *framing, const void *dat
     return -EINVAL;
 }
 
-/* Not a defence against forgery: it tells frames from text, from garbage and from the middle of a frame. */
-static uint32_t mix(uint64_t state, uint64_t more)
-{
-    state = (state ^ more) * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(state >> 32) ^ (uint32_t)(state >> 7);
-}
-
-static uint32_t whole_check(uint32_t size, uint32_t type)
-{
-    return mix(UINT64_C(0x7768657272790001), (uint64_t)type << 32 | size); /* "wherry", version 1 */
-}
-
 static uint32_t part_check(const uint8_t *header)
 {
-    uint32_t check = whole_check(wherry__load32(header), wherry__load32(header + 4));
-    check = mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load64(header + 12));
-    check = mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load64(header + 20));
-    return mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load32(header + 28));
+    uint32_t check = wherry__whole_check(wherry__load32(header), wherry__load32(header + 4));
+    check = wherry__frame_mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load64(header + 12));
+    check = wherry__frame_mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load64(header + 20));
+    return wherry__frame_mix(check * UINT64_C(0xD1B54A32D192ED03), wherry__load32(header + 28));
 }
 
 void wherry__whole_encode(uint8_t header[static WHERRY__WHOLE_HEADER], uint32_t size, uint32_t type)
 {
     wherry__store32(header, size);
     wherry__store32(header + 4, type);
-    wherry__store32(header + 8, whole_check(size, type));
+    wherry__store32(header + 8, wherry__whole_check(size, type));
 }
 
 void wherry__part_encode(uint8_t header[static WHERRY__PART_HEADER], const struct wherry__part *part)
@@ -143,7 +131,7 @@ static enum wherry__decoded decode_length(const uint8_t *data, size_t size, size
     if (payload & PART)
         return decode_part(data, size, max_message, ret_frame);
     uint32_t type = wherry__load32(data + 4);
-    if (wherry__load32(data + 8) != whole_check(payload, type) || payload > max_message)
+    if (wherry__load32(data + 8) != wherry__whole_check(payload, type) || payload > max_message)
         return WHERRY__FRAME_BAD;
     ret_frame->before = WHERRY__WHOLE_HEADER;
     ret_frame->payload = payload;

@@ -63,6 +63,18 @@ struct wherry__part {
     uint32_t size, type, message, total, offset;
     uint64_t sender;
 };
+/* Not a defence against forgery: it tells frames from text, from garbage and from the middle of a frame. */
+static inline uint32_t wherry__frame_mix(uint64_t state, uint64_t more)
+{
+    state = (state ^ more) * UINT64_C(0x9E3779B97F4A7C15);
+    return (uint32_t)(state >> 32) ^ (uint32_t)(state >> 7);
+}
+
+static inline uint32_t wherry__whole_check(uint32_t size, uint32_t type)
+{
+    return wherry__frame_mix(UINT64_C(0x7768657272790001), (uint64_t)type << 32 | size); /* "wherry", version 1 */
+}
+
 void wherry__whole_encode(uint8_t header[static WHERRY__WHOLE_HEADER], uint32_t size, uint32_t type);
 void wherry__part_encode(uint8_t header[static WHERRY__PART_HEADER], const struct wherry__part *part);
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <wherry/channel.h>
 
+#include "base/size.h"
 #include "channel/framing.h"
 #include "channel/parts.h"
 #include "channel/transport.h"
@@ -108,6 +109,38 @@ int wherry__link_send(struct wherry__link *link, const struct wherry_message *me
                       size_t *ret_taken);
 int wherry__link_push(struct wherry__link *link); /* try_finish */
 int wherry__link_keep(struct wherry__link *link);
+
+/* The short way for what a busy receiver does most: a whole `length` frame that lies in memory.  1: lent; 0: go the long way
+ * (wherry__link_borrow).  Header and size are checked as in framing.c. */
+static inline int wherry__link_borrow_ahead(struct wherry__link *link, struct wherry_loan *ret_loan)
+{
+    size_t have = link->in.end - link->in.start;
+    if (have < WHERRY__WHOLE_HEADER || link->config->framing.kind != WHERRY__FRAME_LENGTH || link->big.active || link->boxed)
+        return 0;
+    const uint8_t *data = link->in.data + link->in.start;
+    uint32_t size = wherry__load32(data), type = wherry__load32(data + 4);
+    if (size > have - WHERRY__WHOLE_HEADER || size > link->config->max_message ||
+        wherry__load32(data + 8) != wherry__whole_check(size, type))
+        return 0; /* also a part, whose size has its highest bit set */
+    link->skipping = false;
+    link->loan = WHERRY__WHOLE_HEADER + size;
+    ret_loan->data = data + WHERRY__WHOLE_HEADER;
+    ret_loan->info.size = size;
+    ret_loan->info.type = type;
+    ret_loan->info.flags = 0;
+    ret_loan->info.peer = link->peer;
+    return 1;
+}
+
+/* Its counterpart: true when the loan lay there and the link has nothing else to see to. */
+static inline bool wherry__link_give_back_ahead(struct wherry__link *link)
+{
+    if (!link->loan || link->lean || link->boxed || link->big.active)
+        return false;
+    link->in.start += link->loan;
+    link->loan = link->scanned = 0;
+    return true;
+}
 
 /* Whether bytes are kept for the kernel to take. */
 static inline bool wherry__link_keeps(const struct wherry__link *link)

@@ -392,9 +392,11 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
         size_t frame = frame_size(framing, message->size);
         bool splits = link->atoms && frame > WHERRY__PART_ATOM && framing->kind == WHERRY__FRAME_LENGTH;
         bool small = frame <= COPY || (write_limit(link) != SIZE_MAX && !splits);
-        result = wherry__framing_check(framing, message->data, message->size, link->config->name);
-        if (result == 0)
-            result = check_size(link, frame, splits);
+        if (framing->kind != WHERRY__FRAME_LENGTH) {
+            result = wherry__framing_check(framing, message->data, message->size, link->config->name);
+            if (result == 0)
+                result = check_size(link, frame, splits);
+        }
         if (result < 0) {
             result = i > 0 ? 0 : result; /* those before it go out; it is reported when it is the first */
             break;
@@ -410,7 +412,8 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
         }
         if (small) {
             size_t start = link->out.start;
-            if (wherry__buffer_reserve(&link->out, frame, WHERRY__LINK_BUFFER) < 0) {
+            if (link->out.capacity - link->out.end < frame &&
+                wherry__buffer_reserve(&link->out, frame, WHERRY__LINK_BUFFER) < 0) {
                 result = i > first ? 0 : wherry__fail(ENOMEM, "%s: no memory to send", link->config->name);
                 break;
             }

@@ -99,12 +99,16 @@ int wherry__single_try_borrow(struct wherry__endpoint *endpoint, void *buffer, s
     struct wherry__single *single = single_of(endpoint);
     if (__builtin_expect(single->tail_watched, 0))
         wherry__single_try_finish(endpoint); /* its failure is the next send's to report */
+    if (wherry__link_borrow_ahead(&single->link, ret_loan))
+        return 1;
     return wherry__link_borrow(&single->link, buffer, capacity, ret_loan);
 }
 
 void wherry__single_give_back(struct wherry__endpoint *endpoint)
 {
-    wherry__link_give_back(&single_of(endpoint)->link);
+    struct wherry__link *link = &single_of(endpoint)->link;
+    if (!wherry__link_give_back_ahead(link))
+        wherry__link_give_back(link);
 }
 
 int wherry__single_rescue(struct wherry__endpoint *endpoint)

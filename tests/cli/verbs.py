@@ -449,19 +449,20 @@ def test_signals_end_cleanly(stage):
 
 def test_a_long_wait_for_the_other_side(stage):
     """send and ask wait for a receiver that comes only after a while"""
-    for words, peer, wanted in ((["send", "unix:./s", "text"], ["recv", "unix:./s"], b"x\n"),
-                                (["send", "fifo:./f", "text"], ["recv", "fifo:./f"], b"x\n"),
-                                (["ask", "-w20s", "unix:./a", "x"], ["echo", "-w2s", "unix:./a"], b"")):
-        stage.write("text", b"x\n")
-        first = stage.start_wherry(*words)
-        stage.wait_asleep(first)
-        select.select([], [], [], 0.4)  # that time passes is what is tested
-        second = stage.start_wherry(*peer)
-        first.end()
-        same(first.out + second.out if words[0] == "ask" else second.end().out, wanted or b"x\n")
-        if words[0] == "ask":
-            second.signal(signal.SIGTERM)
-            second.end(128 + 15)
+    stage.write("text", b"x\n")
+    senders = [stage.start_wherry("send", url, "text") for url in ("unix:./s", "fifo:./f")]
+    asker = stage.start_wherry("ask", "-w20s", "unix:./a", "x")
+    for process in senders + [asker]:
+        stage.wait_asleep(process)
+    select.select([], [], [], 0.4)  # that time passes is what is tested
+    for url in ("unix:./s", "fifo:./f"):
+        same(stage.run_wherry("recv", url).out, b"x\n", url)
+    echo = stage.start_wherry("echo", "unix:./a")
+    same(asker.end().out, b"x\n")
+    echo.signal(signal.SIGTERM)
+    echo.end(128 + signal.SIGTERM)
+    for process in senders:
+        process.end()
 
 
 def test_signals_end_waits(stage):

@@ -117,9 +117,9 @@ static void wait_for_work(struct ask *ask, bool receiving, bool sending, bool pr
 {
     waiter_begin(&ask->waiter, ask->deadline);
     if (receiving)
-        waiter_add(&ask->waiter, wherry_channel_receive_fd(ask->channel));
+        waiter_receives(&ask->waiter, ask->channel);
     if (sending)
-        waiter_add(&ask->waiter, wherry_channel_send_fd(ask->channel));
+        waiter_sends(&ask->waiter, ask->channel);
     waiter_wait(&ask->waiter, progressed);
 }
 

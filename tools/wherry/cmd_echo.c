@@ -52,7 +52,6 @@ static void forget(struct echo *echo, struct client **at)
 {
     struct client *client = *at;
     *at = client->next;
-    echo->waiting -= client->answers.bytes;
     echo->client_count--;
     outbox_clear(&client->answers);
     free(client);
@@ -100,27 +99,25 @@ static int hang_in(struct echo *echo, struct client **at, const struct outbox *a
     *client = (struct client){.answers = *answers};
     *at = client;
     echo->client_count++;
-    echo->waiting += answers->bytes;
     return 0;
 }
 
-/* Returns 0, or -errno of a failure that is not the client's. */
-static int answer(struct echo *echo, const struct wherry_loan *loan)
+/* A client that cannot be answered is cut off: no answer is left out before another. */
+static void answer(struct echo *echo, const struct wherry_loan *loan)
 {
     struct client **at = find(echo, loan->info.peer.id);
-    struct outbox fresh = {.to = loan->info.peer.id};
-    struct outbox *answers = *at ? &(*at)->answers : &fresh;
-    size_t before = answers->bytes;
-    int result = outbox_post(answers, echo->channel, loan);
+    struct outbox fresh = {.to = loan->info.peer.id, .total = &echo->waiting};
+    int result = outbox_post(*at ? &(*at)->answers : &fresh, echo->channel, loan);
     if (result == -ENOTCONN || result == -EPIPE) /* it asked and went away */
-        return 0;
-    if (*at)
-        echo->waiting += answers->bytes - before;
-    else if (fresh.first && (result = hang_in(echo, at, &fresh)) < 0)
+        return;
+    if (result == 0 && !*at && fresh.first && (result = hang_in(echo, at, &fresh)) < 0)
         outbox_clear(&fresh);
-    if (result == 0 && *at)
+    if (result < 0) {
+        result == -ENOMEM ? complain(0, "no memory for an answer") : endpoint_complain(0, echo->url);
+        wherry_channel_disconnect(echo->channel, loan->info.peer.id, wherry_after(WHERRY_MILLISECOND));
+    } else if (*at) {
         keep_bounds(echo, at);
-    return result;
+    }
 }
 
 /* Try again for those who are slow; forget who has everything, and who has gone. */
@@ -131,7 +128,6 @@ static void serve_slow(struct echo *echo)
             struct client *client = *at;
             size_t before = client->answers.bytes;
             int result = outbox_pump(&client->answers, echo->channel);
-            echo->waiting -= before - client->answers.bytes;
             echo->progressed |= before != client->answers.bytes;
             if (result == 0 || result == -ENOTCONN || result == -EPIPE)
                 forget(echo, at);
@@ -155,12 +151,8 @@ static int take_turn(struct echo *echo)
         int result = wherry_channel_borrow(echo->channel, &loan, WHERRY_NOW);
         if (result == 1) {
             progress_count(&echo->progress, 1, loan.info.size);
-            result = answer(echo, &loan);
-            if (result < 0)
-                result == -ENOMEM ? complain(0, "no memory for an answer") : endpoint_complain(0, echo->url);
+            answer(echo, &loan);
             wherry_channel_return(echo->channel, &loan);
-            if (result < 0)
-                return result;
         } else if (result < 0) {
             if (result == -EAGAIN || endpoint_goes_on(result, echo->url))
                 return -EAGAIN;
@@ -183,9 +175,9 @@ static void wait_for_work(struct echo *echo, bool receiving, wherry_time deadlin
 {
     waiter_begin(&echo->waiter, deadline);
     if (receiving)
-        waiter_add(&echo->waiter, wherry_channel_receive_fd(echo->channel));
+        waiter_receives(&echo->waiter, echo->channel);
     if (echo->waiting > 0 || echo->unflushed)
-        waiter_add(&echo->waiter, wherry_channel_send_fd(echo->channel));
+        waiter_sends(&echo->waiter, echo->channel);
     waiter_wait(&echo->waiter, echo->progressed);
 }
 

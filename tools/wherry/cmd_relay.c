@@ -17,6 +17,9 @@ enum { OPTION_KEEP = OPTION_FIRST, OPTION_ONE_WAY };
  * one that was silent longest makes room. */
 enum { TURN = 256, STRANGERS_MAX = 256 };
 
+/* What all links together may hold, themselves included, while TO is not there. */
+static const size_t most_in_all = (size_t)64 << 20;
+
 /* Returns 0, or -1 with options.code set. */
 static int parse(struct relay *relay, int argc, char **argv)
 {
@@ -109,12 +112,18 @@ static void peer_ends(struct relay *relay, uint64_t peer)
         wherry_channel_disconnect(relay->from, peer, WHERRY_NOW);
 }
 
+static bool all_full(const struct relay *relay)
+{
+    return relay->waiting + relay->link_count * sizeof(struct link) > most_in_all;
+}
+
+/* Whether FROM must wait: for one link, since nobody can say whose message is next, or for all together. */
 static bool any_full(const struct relay *relay)
 {
     for (const struct link *link = relay->links; link; link = link->next)
         if (link_is_full(relay, &link->forward))
             return true;
-    return false;
+    return all_full(relay);
 }
 
 /* Peers without a connection never end: the idle link that was used longest ago makes room for a new one. */
@@ -133,11 +142,12 @@ static void make_room(struct relay *relay)
     link_close(relay, link); /* strangers have no connection to let go of */
 }
 
-static void take_one(struct relay *relay, const struct wherry_loan *loan)
+/* False: FROM must wait. */
+static bool take_one(struct relay *relay, const struct wherry_loan *loan)
 {
     if (loan->info.flags & WHERRY_ENDED) {
         peer_ends(relay, loan->info.peer.id);
-        return;
+        return true;
     }
     struct link *link = relay_link(relay, loan->info.peer.id, false);
     if (!link) {
@@ -147,11 +157,12 @@ static void take_one(struct relay *relay, const struct wherry_loan *loan)
     progress_count(&relay->progress, 1, loan->info.size);
     if (link) {
         link_forward(relay, link, loan);
-        return;
+        return !link_is_full(relay, &link->forward) && !all_full(relay);
     }
     relay->lost++;
     relay->code = complain(TOOL_FAILED, "no memory for another peer");
     relay->from_done = true;
+    return false;
 }
 
 static void taking_failed(struct relay *relay, int error)
@@ -170,10 +181,9 @@ static void taking_failed(struct relay *relay, int error)
 /* Take a turn's worth from FROM. */
 static void take(struct relay *relay)
 {
-    for (int i = 0; i < TURN; i++) {
+    bool more = !any_full(relay);
+    for (int i = 0; i < TURN && more && !relay->from_done; i++) {
         struct wherry_loan loan;
-        if (relay->from_done || any_full(relay))
-            return;
         int result = wherry_channel_borrow(relay->from, &loan, WHERRY_NOW);
         if (result == -EAGAIN)
             return;
@@ -183,13 +193,13 @@ static void take(struct relay *relay)
         }
         relay->progressed = true;
         if (result == 1) {
-            take_one(relay, &loan);
+            more = take_one(relay, &loan);
             wherry_channel_return(relay->from, &loan);
         } else {
             from_ends(relay);
         }
     }
-    relay->more = true;
+    relay->more |= more && !relay->from_done;
 }
 
 /* All links have their turn; those that are done are closed.  Without any left a relay that is not per peer is done. */
@@ -225,9 +235,9 @@ static void wait_for_work(struct relay *relay)
         back_waits |= link->back.first != NULL;
     }
     if (!relay->from_done && !any_full(relay))
-        waiter_add(&relay->waiter, wherry_channel_receive_fd(relay->from));
+        waiter_receives(&relay->waiter, relay->from);
     if (back_waits)
-        waiter_add(&relay->waiter, wherry_channel_send_fd(relay->from));
+        waiter_sends(&relay->waiter, relay->from);
     waiter_wait(&relay->waiter, relay->progressed);
 }
 
@@ -307,8 +317,9 @@ const struct verb verb_relay = {
             "connection to TO of its own, when it first says something, and what comes back\n"
             "there goes to that peer.  Where TO listens too, all share one endpoint.\n"
             "\n"
-            "While TO is full, FROM is not read (with many peers: 256 KiB each wait here\n"
-            "first).  After a signal what was received is still delivered, for 5s.\n"
+            "While TO is full, FROM is not read (with many peers: 256 KiB each and 64 MiB in\n"
+            "all wait here first).  After a signal what was received is still delivered, for\n"
+            "5s.\n"
             "\n"
             "      --keep         go on after the end of the senders and after foreign bytes\n"
             "      --one-way      from FROM to TO alone; the peers of FROM share one TO\n"

@@ -28,6 +28,15 @@ static int send_now(struct outbox *outbox, struct wherry_channel *channel, const
     return result;
 }
 
+static void count(struct outbox *outbox, size_t size, bool more)
+{
+    size_t bytes = size + sizeof(struct parcel);
+    outbox->count += more ? 1 : (size_t)-1;
+    outbox->bytes += more ? bytes : 0 - bytes;
+    if (outbox->total)
+        *outbox->total += more ? bytes : 0 - bytes;
+}
+
 static int keep(struct outbox *outbox, const struct wherry_loan *loan)
 {
     size_t size = loan->info.size;
@@ -41,8 +50,7 @@ static int keep(struct outbox *outbox, const struct wherry_loan *loan)
         outbox->last = &outbox->first;
     *outbox->last = parcel;
     outbox->last = &parcel->next;
-    outbox->count++;
-    outbox->bytes += size + sizeof *parcel;
+    count(outbox, size, true);
     return 0;
 }
 
@@ -58,8 +66,7 @@ void outbox_skip(struct outbox *outbox)
 {
     struct parcel *parcel = outbox->first;
     outbox->first = parcel->next;
-    outbox->count--;
-    outbox->bytes -= parcel->size + sizeof *parcel;
+    count(outbox, parcel->size, false);
     free(parcel);
 }
 

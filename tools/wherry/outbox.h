@@ -13,8 +13,9 @@ struct outbox {
     uint64_t to;     /* the peer's id, or 0 */
     bool drop_types; /* the other end has none: set on the first refusal */
     struct parcel *first;
-    struct parcel **last; /* where the next one is hung in; NULL while empty */
+    struct parcel **last; /* where the next one is hung in, while there is a first */
     size_t count, bytes;
+    size_t *total; /* when not NULL: bytes of all outboxes that point here */
 };
 
 /* Send, or keep a copy when the peer is slow (or `channel` is NULL: not there yet).  0, or -errno of the send, with

@@ -32,6 +32,7 @@ struct relay {
     struct wherry_channel *from;
     struct link *links;
     size_t link_count;
+    size_t waiting; /* bytes on their way to TO, of all links */
     struct waiter waiter;
     struct progress progress;
     bool keep, one_way; /* flags */

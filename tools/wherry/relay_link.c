@@ -36,7 +36,8 @@ struct link *relay_link(struct relay *relay, uint64_t peer, bool make)
     if ((link = *at)) {
         *at = link->next;
     } else if (make && (link = calloc(1, sizeof *link))) {
-        *link = (struct link){.peer = peer, .back.to = peer, .to_done = !relay->two_way};
+        *link =
+            (struct link){.peer = peer, .forward.total = &relay->waiting, .back.to = peer, .to_done = !relay->two_way};
         relay->link_count++;
     }
     if (link) {
@@ -46,14 +47,14 @@ struct link *relay_link(struct relay *relay, uint64_t peer, bool make)
     return link;
 }
 
-/* Nothing can be sent to TO any more.  What it had sent before it went may still come. */
+/* Nothing can be sent to TO any more.  What it had sent before it went may still come, up to its end if it has one. */
 static void give_up(struct relay *relay, struct link *link)
 {
     relay->lost += link->forward.count;
     outbox_clear(&link->forward);
     link->unflushed = false;
     link->forward_done = true;
-    link->to_done |= !link->to;
+    link->to_done |= !link->to || !endpoint_has(relay->to_url, WHERRY_TRAIT_ENDS);
     relay->progressed = true;
 }
 
@@ -253,11 +254,11 @@ void link_wait(struct relay *relay, const struct link *link)
         return;
     }
     if (!link->to_done && !relay->stopping && !link_is_full(relay, &link->back))
-        waiter_add(&relay->waiter, wherry_channel_receive_fd(link->to));
+        waiter_receives(&relay->waiter, link->to);
     if (link->forward.first || link->unflushed)
-        waiter_add(&relay->waiter, wherry_channel_send_fd(link->to));
-    if (relay->two_way &&
-        (link->forward_done || link->to_done)) /* no descriptor says that the other end has gone, too */
+        waiter_sends(&relay->waiter, link->to);
+    /* one direction has ended: no descriptor says when the other end goes altogether */
+    if (relay->two_way && (link->forward_done || link->to_done))
         waiter_not_after(&relay->waiter, wherry_after(50 * WHERRY_MILLISECOND));
 }
 

@@ -17,9 +17,10 @@ enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_BYTES, COLUMN_TEXTS, COLUM
 struct column {
     const char *name;
     const char *help;
-    enum column_kind kind; /* its cells are texts all the same: numbers in decimal, lists with a newline between items */
-    bool shown;            /* when -o names no columns */
-    bool wraps;            /* may be broken into lines when the terminal is narrow */
+    enum column_kind
+        kind;   /* its cells are texts all the same: numbers in decimal, lists with a newline between items */
+    bool shown; /* when -o names no columns */
+    bool wraps; /* may be broken into lines when the terminal is narrow */
 };
 
 struct table_style {

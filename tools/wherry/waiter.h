@@ -2,30 +2,33 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Each turn: waiter_begin(), waiter_add() what is of interest, waiter_wait().  The descriptors of endpoints may be
- * readable although nothing can be had; turns that bring nothing again and again are slowed down to 10 ms, so that no
- * such descriptor costs a processor. */
+ * Each turn: waiter_begin(), what is to be received from, what is to be sent to, waiter_wait().  The descriptors of endpoints may be
+ * readable although nothing can be had: the one for sending is while any peer has room, also when the one that matters
+ * has none.  After a few turns that brought nothing those are left out and looked after in steps of up to 10 ms; those for
+ * receiving stay, so that nobody's message waits for that, unless they keep us busy in vain, too. */
 #ifndef WHERRY_TOOL_WAITER_H
 #define WHERRY_TOOL_WAITER_H
 
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <wherry/base.h>
+#include <wherry/wherry.h>
 
 struct waiter {
-    struct pollfd *fds;
-    size_t count, capacity;
-    bool deaf;         /* set by the verb once it has taken notice of a signal: no more waking for it */
-    bool blind;        /* an endpoint without a descriptor takes part: look again in steps */
-    unsigned idle;     /* turns in a row that brought nothing */
-    wherry_time until; /* the earliest time that matters */
+    struct pollfd *fds; /* the signals' own, those for receiving, those for sending */
+    size_t capacity;
+    size_t receiving, count; /* so many up to the last for receiving; in all */
+    bool deaf;               /* set by the verb once it has taken notice of a signal: no more waking for it */
+    bool blind;              /* an endpoint without a descriptor takes part: look again in steps */
+    unsigned idle;           /* turns in a row that brought nothing */
+    wherry_time until;       /* the earliest time that matters */
 };
 
 void waiter_begin(struct waiter *waiter, wherry_time deadline);
 
-/* Take part: a descriptor of wherry_channel_receive_fd() or _send_fd(), or the error they gave. */
-void waiter_add(struct waiter *waiter, int fd);
+/* Take part: wait until something can be received, or sent. */
+void waiter_receives(struct waiter *waiter, struct wherry_channel *channel);
+void waiter_sends(struct waiter *waiter, struct wherry_channel *channel);
 
 /* Not beyond this time. */
 void waiter_not_after(struct waiter *waiter, wherry_time time);
