@@ -287,6 +287,8 @@ static int find_transport(struct wherry__config *config, bool pair, const struct
     if (pair && !transport->pair)
         return wherry__fail(EINVAL, "%s: %s: does not come as a pair; use wherry_channel_open()", config->name,
                             config->url.scheme);
+    if (pair && (config->url.path[0] || config->url.has_authority))
+        return wherry__url_fail(config->name, config->url.path_at, "%s: takes no path: a pair has no name", config->url.scheme);
     if (!pair && !transport->open)
         return wherry__fail(EINVAL, "%s: %s: comes as a connected pair; use wherry_channel_pair()", config->name,
                             config->url.scheme);

@@ -122,6 +122,9 @@ int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
     bool here = channel->endpoint.born == wherry__generation();
     if (here && (channel->config.role & WHERRY_SEND))
         result = wherry__channel_flush_for_close(channel, deadline);
+    if (result == -EAGAIN || result == -ETIMEDOUT)
+        wherry__fail(-result, "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
+                     channel->config.name);
     free_channel(channel);
     return result;
 }

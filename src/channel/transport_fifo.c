@@ -15,6 +15,17 @@ struct fifo_state {
     const char *path;
 };
 
+/* Whoever owns the name can read what is sent and write what is received, whatever its mode says now. */
+static int check_owner(struct fifo_state *state, const struct wherry__config *config)
+{
+    uid_t owner = state->fifo.identity.st_uid;
+    if (wherry__allow_check(&config->allow, owner))
+        return 0;
+    state->fifo.created = false;
+    return wherry__fail(EPERM, "%s: the FIFO belongs to uid %u; allow it with uid=%u, or use a directory of your own",
+                        config->name, (unsigned)owner, (unsigned)owner);
+}
+
 static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
 {
     struct fifo_state *state = endpoint->state;
@@ -32,6 +43,8 @@ static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
     else
         result = wherry__fifo_open_writer(&state->fifo, state->path, config->mode, config->side == WHERRY_LISTEN,
                                           config->inheritable, deadline, config->name);
+    if (result == 0)
+        result = check_owner(state, config);
     if (result < 0)
         return result;
     state->single.link.in_fd = receives ? state->fifo.fd : -1;
@@ -87,7 +100,7 @@ const struct wherry__transport wherry__transport_fifo = {
             .bits = WHERRY__PIPE_TRAITS,
         },
     .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE |
-               WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD,
+               WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
     .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE,
     .state_size = sizeof(struct fifo_state),
     .open = fifo_open,

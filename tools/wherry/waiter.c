@@ -11,20 +11,21 @@
 /* Turns in a row that may bring nothing, and milliseconds of the longest step. */
 enum { PATIENCE_TO_SEND = 4, PATIENCE_TO_RECEIVE = 1000, LONGEST_STEP = 10 };
 
-static void add(struct waiter *waiter, int fd)
+static bool add(struct waiter *waiter, int fd)
 {
     if (waiter->count == waiter->capacity) {
         size_t capacity = waiter->capacity ? waiter->capacity * 2 : 16;
         struct pollfd *fds = realloc(waiter->fds, capacity * sizeof *fds);
         if (!fds) {
             waiter->blind = true; /* then time must do */
-            return;
+            return false;
         }
         waiter->fds = fds;
         waiter->capacity = capacity;
     }
     waiter->blind |= fd == -EOPNOTSUPP;
     waiter->fds[waiter->count++] = (struct pollfd){.fd = fd < 0 ? -1 : fd, .events = POLLIN};
+    return true;
 }
 
 void waiter_begin(struct waiter *waiter, wherry_time deadline)
@@ -38,7 +39,8 @@ void waiter_begin(struct waiter *waiter, wherry_time deadline)
 
 void waiter_receives(struct waiter *waiter, struct wherry_channel *channel)
 {
-    add(waiter, wherry_channel_receive_fd(channel));
+    if (!add(waiter, wherry_channel_receive_fd(channel)))
+        return;
     /* it changes places with the first of those for sending */
     struct pollfd last = waiter->fds[waiter->count - 1];
     waiter->fds[waiter->count - 1] = waiter->fds[waiter->receiving];
@@ -73,8 +75,10 @@ void waiter_wait(struct waiter *waiter, bool progress)
     if (left > 0)
         span = (struct timespec){.tv_sec = left / WHERRY_SECOND, .tv_nsec = left % WHERRY_SECOND};
     int ready = ppoll(waiter->fds, count, waiter->until == WHERRY_FOREVER ? NULL : &span, NULL);
-    if (ready == 0 && waiter->idle > LONGEST_STEP)
-        waiter->idle = LONGEST_STEP; /* a wait that came to its end was a quiet one, not a busy one */
+    if (ready == 0 && count == waiter->count)
+        waiter->idle = 0; /* a wait that came to its end was a quiet one, not a busy one */
+    else if (ready == 0 && waiter->idle > LONGEST_STEP)
+        waiter->idle = LONGEST_STEP;
 }
 
 void waiter_fini(struct waiter *waiter)
