@@ -124,7 +124,6 @@ static const struct {
     {"Mode=0600", "unix", 8, 0, 0, 0},
     {"writers=1", "unix", 8, 0, 0, 0}, /* no use for it */
     {"backlog=1", "fifo", 8, 0, 0, 0},
-    {"uid=any", "fifo", 8, 0, 0, 0},
     {"report_ends=1", "fifo", 8, 0, 0, 0},
     {"frame=line", "unix+seqpacket", 18, 0, 0, 0},
     {"read_ahead=no", "unix+dgram", 14, 0, 0, 0},

@@ -392,3 +392,25 @@ TEST_TABLE(h66_no_descriptor_survives_exec_or_fork, all)
     ck_assert_uint_eq(counts[0], counts[1]);
     ends_close(&ends);
 }
+
+/* Whoever owns a FIFO can open it, whatever its mode says: it is refused as a socket's peer of another uid is. */
+TEST(h67_a_fifo_that_belongs_to_another_uid_is_refused)
+{
+    char path[256], url[300];
+    struct wherry_channel *receiver, *sender;
+    if (geteuid() != 0)
+        test_skip("only root can give a FIFO away");
+    test_path(path, "fifo");
+    ck_assert_int_eq(mkfifo(path, 0666), 0);
+    ck_assert_int_eq(chown(path, 65534, 65534), 0);
+    snprintf(url, sizeof url, "fifo:%s", path);
+    test_is(wherry_channel_open(url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &receiver), -EPERM);
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    test_is(wherry_channel_open(url, WHERRY_SEND, NULL, WHERRY_NOW, &sender), -EPERM);
+    ck_assert_ptr_nonnull(strstr(wherry_why(), "uid=65534"));
+    close(reader);
+    snprintf(url, sizeof url, "fifo:%s?uid=65534", path);
+    test_ok(wherry_channel_open(url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &receiver));
+    test_ok(wherry_channel_close(receiver, WHERRY_NOW));
+    ck_assert_int_eq(unlink(path), 0); /* never removed by who did not make it */
+}
