@@ -42,7 +42,8 @@ static void come_as_a_stranger(void *argument)
     wherry_channel_close(sender, soon());
 }
 
-CASE(14, h50_a_stranger_is_refused, .option = WHERRY__OPTION_UID, .lacks = WHERRY_TRAIT_PAIR | WHERRY_TRAIT_DESCRIPTOR)
+CASE(14, h50_a_stranger_is_refused, .option = WHERRY__OPTION_UID, .needs = WHERRY_TRAIT_PEER,
+     .lacks = WHERRY_TRAIT_PAIR | WHERRY_TRAIT_DESCRIPTOR)
 {
     struct site site;
     struct crate crate;
