@@ -60,6 +60,7 @@ struct link {
     const struct subject *subject;
     enum waiting waiting; /* raw */
     size_t ahead;         /* raw, on byte streams: bytes of read-ahead; 0: read the header, then the rest */
+    bool frame_a_read;    /* raw, on byte streams: a read asks for as many bytes as the last frame had */
     size_t most_read;     /* raw, on byte streams: bytes in one call, so that the other side wakes up sooner; 0: any */
     size_t most_written;
     enum use use;         /* wherry */

@@ -150,6 +150,7 @@ static int raw_prepare(struct link *link)
     raw->deadline = link->deadline;
     raw->largest = link->largest;
     raw->ahead = link->ahead;
+    raw->frame_a_read = link->frame_a_read;
     raw->most_read = link->most_read;
     raw->most_written = link->most_written;
     raw->sender = (uint64_t)now_ns() * 0x9e3779b97f4a7c15u;

@@ -40,6 +40,8 @@ struct raw {
     unsigned char *staging; /* a header, and behind it a small message, for one contiguous write */
 
     size_t most_read, most_written; /* bytes in one call; 0: no limit */
+    bool frame_a_read;     /* ask for as many bytes as the last frame had */
+    size_t last;           /* bytes of that frame, 0 before the first */
     size_t ahead;          /* bytes of the buffer; 0: nothing is read ahead */
     unsigned char *buffer; /* read, not yet given out: [at, have) */
     size_t at, have;

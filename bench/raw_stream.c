@@ -150,6 +150,16 @@ static ssize_t read_some(struct raw *raw, const struct iovec *all, int count)
     }
 }
 
+/* How much of the buffer to fill.  On a pipe a receiver that takes a frame a call keeps step with its sender, where one
+ * that takes all there is soon finds nothing, sleeps, and must be woken by the sender's next write. */
+static size_t room_to_fill(const struct raw *raw)
+{
+    size_t room = raw->ahead - raw->have;
+    if (raw->frame_a_read && raw->last > raw->have && raw->last - raw->have < room)
+        return raw->last - raw->have;
+    return room;
+}
+
 /* Fill the buffer; a torn frame moves to its front. */
 static ssize_t refill(struct raw *raw)
 {
@@ -158,7 +168,7 @@ static ssize_t refill(struct raw *raw)
         raw->have -= raw->at;
         raw->at = 0;
     }
-    struct iovec piece = {raw->buffer + raw->have, raw->ahead - raw->have};
+    struct iovec piece = {raw->buffer + raw->have, room_to_fill(raw)};
     ssize_t got = read_some(raw, &piece, 1);
     if (got > 0)
         raw->have += (size_t)got;
@@ -194,7 +204,8 @@ int raw_stream_receive(struct raw *raw, const unsigned char **ret_data, size_t *
             *ret_size = header.size;
             if (ahead - sizeof header >= header.size) {
                 *ret_data = raw->buffer + raw->at + sizeof header;
-                raw->at += sizeof header + header.size;
+                raw->last = sizeof header + header.size;
+                raw->at += raw->last;
                 return 1;
             }
             if (sizeof header + header.size > raw->ahead / 2) {
@@ -277,7 +288,8 @@ int raw_parts_receive(struct raw *raw, const unsigned char **ret_data, size_t *r
             } else if (ahead - sizeof header >= size) {
                 *ret_data = raw->buffer + raw->at + sizeof header;
                 *ret_size = size;
-                raw->at += sizeof header + size;
+                raw->last = sizeof header + size;
+                raw->at += raw->last;
                 return 1;
             }
         }

@@ -15,11 +15,12 @@
 #include "common.h"
 #include "trial.h"
 
-enum { MOST_REPETITIONS = 99, CONTENDERS = 3, RAWS = 4, HEATS = 3 };
+enum { MOST_REPETITIONS = 99, CONTENDERS = 3, RAWS = 5, HEATS = 3 };
 
 static const struct contender raws[RAWS] = {
     {"4 KiB ahead", &raw_link, .waiting = WAIT_POLL, .ahead = 4096},
     {"16 KiB ahead", &raw_link, .waiting = WAIT_POLL, .ahead = 16384},
+    {"a frame a read", &raw_link, .waiting = WAIT_POLL, .ahead = 16384, .frame_a_read = true},
     {"short calls", &raw_link, .waiting = WAIT_POLL, .ahead = 4096, .most_read = 8192, .most_written = 32768},
     {"header first", &raw_link, .waiting = WAIT_POLL, .ahead = 0},
 };

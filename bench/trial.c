@@ -103,6 +103,7 @@ static struct link make_link(const struct contender *contender, const struct sub
     struct link link = link_make(contender->class, subject, size);
     link.waiting = contender->waiting;
     link.ahead = subject->shared ? 0 : subject->many && contender->ahead < PARTS_AHEAD ? PARTS_AHEAD : contender->ahead;
+    link.frame_a_read = contender->frame_a_read;
     link.most_read = contender->most_read;
     link.most_written = contender->most_written;
     link.use = contender->use;

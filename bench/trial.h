@@ -11,7 +11,8 @@ struct contender {
     const char *name;
     const struct link_class *class;
     enum waiting waiting; /* raw */
-    size_t ahead, most_read, most_written; /* as in struct link */
+    bool frame_a_read;    /* this and the next: as in struct link */
+    size_t ahead, most_read, most_written;
     enum use use;         /* wherry */
 };
 

@@ -1,14 +1,11 @@
 # tests/cli/relay.py - wherry relay: one way, both ways, chains, signals, and nothing lost.
 #
 # SPDX-License-Identifier: MIT
-import fcntl
 import os
 import random
 import signal
 import socket
-import struct
 import subprocess
-import termios
 
 import run
 from run import json_lines, one_line, same
@@ -19,11 +16,6 @@ LINES = b"".join(b"line %d of the text\n" % i for i in range(20000))
 def wait_accepted(stage, name, count):
     """Until so many connections to the socket of this name are accepted."""
     run.wait_for(lambda: sum(1 for r in stage.unix_sockets(name) if r[5] == "03") >= count, f"{count} connections to {name}")
-
-
-def unread(client):
-    """Whether something that the client sent was not yet read."""
-    return struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0] > 0
 
 
 # ---- one way ----
@@ -215,7 +207,7 @@ def test_a_signal_while_nobody_is_there(stage):
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(stage.path / "from"))
         client.sendall(b"a message")
-        run.wait_for(lambda: not unread(client), "the relay to take the message")
+        run.wait_for(lambda: not run.unread(client), "the relay to take the message")
         relay.signal(signal.SIGINT)
         run.wait_for(lambda: not run.catches(relay, signal.SIGINT), "the first signal to be taken")
         relay.signal(signal.SIGINT)
@@ -346,6 +338,53 @@ def test_two_way_over_packets(stage):
         for process in (relay, echo):
             process.signal(signal.SIGTERM)
             process.end(128 + 15)
+
+
+def test_a_server_without_connections_goes(stage):
+    """TO is a datagram server that goes away: its client gets the end, and after that a new one is served"""
+    relay = stage.start_wherry("relay", "--keep", "unix:./front?frame=raw", "unix+dgram:./back")
+    stage.wait_listening("front")
+    for word in (b"one", b"two"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(run.PATIENCE)
+            client.connect(str(stage.path / "front"))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+                server.settimeout(run.PATIENCE)
+                server.bind(str(stage.path / "back"))
+                client.sendall(word)
+                question, asker = server.recvfrom(100)
+                server.sendto(question + question, asker)
+                same(client.recv(100), word + word)
+            os.unlink(stage.path / "back")
+            client.sendall(b"nobody hears this")
+            same(client.recv(100), b"", "the end")
+    relay.signal(signal.SIGTERM)
+    relay.end(128 + 15)
+
+
+def test_strangers_make_room(stage):
+    """peers without a connection: of hundreds the one that was silent longest makes room, and may come again"""
+    echo = stage.start_wherry("echo", "unix+dgram:./back")
+    relay = stage.start_wherry("relay", "unix+dgram:./front", "unix+dgram:./back")
+    stage.wait_listening("front")
+    stage.wait_listening("back")
+    clients, held = [], []
+    for i in range(320):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        client.settimeout(run.PATIENCE)
+        client.bind("")  # the kernel picks a name
+        clients.append(client)
+        client.sendto(b"%d" % i, str(stage.path / "front"))
+        same(client.recv(100), b"%d" % i)
+        held.append(len(os.listdir(f"/proc/{relay.pid}/fd")))
+    same(max(held) - held[260] < 4, True, f"whether descriptors stay as many ({held[250:]})")
+    clients[0].sendto(b"again", str(stage.path / "front"))
+    same(clients[0].recv(100), b"again")
+    for client in clients:
+        client.close()
+    for process in (relay, echo):
+        process.signal(signal.SIGTERM)
+        process.end(128 + 15)
 
 
 def test_two_listeners(stage):

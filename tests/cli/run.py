@@ -4,6 +4,7 @@
 """A case is a function test_... of CASES.py that takes a Stage; its docstring is its name.  Each runs in an empty directory
 of its own.  Afterwards no process may be left, and no file but those that the case said it would make (stage.mine)."""
 import ctypes
+import fcntl
 import importlib.util
 import json
 import os
@@ -13,9 +14,11 @@ import select
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 sys.dont_write_bytecode = True
@@ -297,6 +300,11 @@ def catches(process, number):
             if line.startswith("SigCgt:"):
                 return int(line.split()[1], 16) >> (number - 1) & 1
     return 0
+
+
+def unread(client):
+    """Whether something that was sent on this socket was not yet read at the other end."""
+    return struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0] > 0
 
 
 # What cases say of what they got.

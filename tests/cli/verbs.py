@@ -404,7 +404,10 @@ def test_transports(stage):
     unix = next(r for r in rows["transports"] if r["scheme"] == "unix")
     same((isinstance(unix["keeps"], list), isinstance(unix["traits"], list), unix["largest"]), (True, True, None))
     same(all(isinstance(n, int) for n in unix["keeps"]), True, "clauses are numbers")
-    same("stream" in unix["traits"], True)
+    same(("stream" in unix["traits"], "no-types" in unix["limits"], 16 in unix["keeps"]), (True, False, True), "unix")
+    packets = next(r for r in rows["transports"] if r["scheme"] == "unix+seqpacket")
+    same(("stream" in packets["traits"], "no-types" in packets["limits"], 16 in packets["keeps"]), (False, True, False),
+         "unix+seqpacket")
     same(b"LIMITS" in stage.run_wherry("transports", "--list-columns").out, True)
     scdoc = stage.run_wherry("transports", "--scdoc").out
     same((scdoc[:3], scdoc.count(b"\n[[ "), b"unix+dgram" in scdoc), (b"[[ ", 1, True))

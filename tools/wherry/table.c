@@ -150,8 +150,9 @@ static char *in_units(const char *bytes)
 static char *in_a_row(const char *items)
 {
     char *text = strdup(items);
-    for (char *newline = text; newline && (newline = strchr(newline, '\n'));)
-        *newline = ' ';
+    for (char *at = text; at && *at; at++)
+        if (*at == '\n')
+            *at = ' ';
     return text;
 }
 
