@@ -14,17 +14,17 @@ enum { TRANSPORTS_SCHEMA = 1, OPTION_SCDOC = OPTION_FIRST };
 enum { SCHEME, OBJECT, SUMMARY, LARGEST, DEFAULT_TYPE, KEEPS, LIMITS, TRAITS, SAMPLE, COLUMNS };
 
 static const struct column columns[COLUMNS] = {
-    [SCHEME] = {"SCHEME", "what its URLs begin with", COLUMN_TEXT, true, false},
-    [OBJECT] = {"OBJECT", "the kernel object", COLUMN_TEXT, true, false},
-    [SUMMARY] = {"SUMMARY", "what it is good for", COLUMN_TEXT, true, true},
-    [LARGEST] = {"LARGEST", "bytes of the largest message that the object takes; empty: no limit of its own",
-                 COLUMN_BYTES, false, false},
-    [DEFAULT_TYPE] = {"TYPE", "the type of a message whose sender names none", COLUMN_NUMBER, false, false},
+    [SCHEME] = {"SCHEME", "what its URLs begin with", COLUMN_TEXT, true, 0},
+    [OBJECT] = {"OBJECT", "the kernel object", COLUMN_TEXT, true, 0},
+    [SUMMARY] = {"SUMMARY", "what it is good for", COLUMN_TEXT, true, 24},
+    [LARGEST] = {"LARGEST", "the largest message that the object takes; empty: no limit of its own", COLUMN_BYTES,
+                 false, 0},
+    [DEFAULT_TYPE] = {"TYPE", "the type of a message whose sender names none", COLUMN_NUMBER, false, 0},
     [KEEPS] = {"KEEPS", "clauses of the contract that it keeps without reserve, wherry-semantics(7)", COLUMN_NUMBERS,
-               false, true},
-    [LIMITS] = {"LIMITS", "what it cannot keep, in a word each", COLUMN_TEXTS, true, true},
-    [TRAITS] = {"TRAITS", "all its traits", COLUMN_TEXTS, false, true},
-    [SAMPLE] = {"SAMPLE", "a URL to try it with", COLUMN_TEXT, false, false},
+               false, 24},
+    [LIMITS] = {"LIMITS", "what it cannot keep, in a word each", COLUMN_TEXTS, true, 18},
+    [TRAITS] = {"TRAITS", "all its traits", COLUMN_TEXTS, false, 24},
+    [SAMPLE] = {"SAMPLE", "a URL to try it with", COLUMN_TEXT, false, 0},
 };
 
 /* Lists are texts with a newline between the items; an empty one is NULL. */

@@ -9,14 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
-enum { TABLE_COLUMNS_MAX = 64 };
+enum { TABLE_COLUMNS_MAX = 64, NARROW = 160 /* characters of a terminal below which cells are folded */ };
 
 struct table {
     struct libscols_table *cols;
     const struct column *columns;
     int schema;
     bool json, bytes;
+    bool folds;
     size_t used;
     size_t order[TABLE_COLUMNS_MAX]; /* which columns, from left to right */
 };
@@ -85,13 +87,15 @@ static int add_column(struct table *table, const struct column *column)
     };
     bool is_list = column->kind == COLUMN_TEXTS || column->kind == COLUMN_NUMBERS;
     bool is_number = column->kind == COLUMN_NUMBER || column->kind == COLUMN_BYTES;
-    int flags = (is_number ? SCOLS_FL_RIGHT : 0) | (column->wraps || is_list ? SCOLS_FL_WRAP : 0);
+    int flags = (is_number ? SCOLS_FL_RIGHT : 0) | (column->fold || is_list ? SCOLS_FL_WRAP : 0);
     struct libscols_column *made = scols_table_new_column(table->cols, column->name, 0, flags);
     if (!made)
         return -ENOMEM;
     scols_column_set_json_type(made, json_types[column->kind]);
-    if (is_list && table->json)
+    if ((is_list && table->json) || (column->fold && table->folds)) {
+        scols_column_set_safechars(made, "\n");
         scols_column_set_wrapfunc(made, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL);
+    }
     return 0;
 }
 
@@ -121,6 +125,8 @@ int table_new(const struct verb *verb, const char *name, int schema, const struc
         scols_table_enable_json(table->cols, style->json);
         scols_table_enable_noheadings(table->cols, style->no_headings);
         scols_table_enable_raw(table->cols, style->raw && !style->json);
+        table->folds =
+            !style->json && !style->raw && isatty(STDOUT_FILENO) && scols_table_get_termwidth(table->cols) < NARROW;
         for (size_t i = 0; i < table->used && code == 0; i++)
             if (add_column(table, &columns[table->order[i]]) < 0)
                 code = complain(TOOL_FAILED, "no memory");
@@ -156,13 +162,33 @@ static char *in_a_row(const char *items)
     return text;
 }
 
+/* Break at blanks.  libsmartcols would break anywhere. */
+static void fold(char *text, size_t width)
+{
+    char *begin = text, *blank = NULL;
+    for (char *at = text; *at; at++) {
+        if (blank && (size_t)(at - begin) >= width) {
+            *blank = '\n';
+            begin = blank + 1;
+            blank = NULL;
+        }
+        if (*at == ' ')
+            blank = at;
+    }
+}
+
 static int set_cell(struct table *table, struct libscols_line *line, size_t at, const char *text)
 {
-    enum column_kind kind = table->columns[table->order[at]].kind;
-    bool is_list = kind == COLUMN_TEXTS || kind == COLUMN_NUMBERS;
-    if (!text || table->json || (!is_list && (kind != COLUMN_BYTES || table->bytes)))
+    const struct column *column = &table->columns[table->order[at]];
+    if (!text || table->json)
         return scols_line_set_data(line, at, text);
-    char *shown = is_list ? in_a_row(text) : in_units(text);
+    char *shown;
+    if (column->kind == COLUMN_TEXTS || column->kind == COLUMN_NUMBERS)
+        shown = in_a_row(text);
+    else
+        shown = column->kind == COLUMN_BYTES && !table->bytes ? in_units(text) : strdup(text);
+    if (shown && table->folds && column->fold > 0)
+        fold(shown, column->fold);
     return shown ? scols_line_refer_data(line, at, shown) : -ENOMEM;
 }
 

@@ -17,10 +17,9 @@ enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_BYTES, COLUMN_TEXTS, COLUM
 struct column {
     const char *name;
     const char *help;
-    enum column_kind
-        kind;   /* its cells are texts all the same: numbers in decimal, lists with a newline between items */
-    bool shown; /* when -o names no columns */
-    bool wraps; /* may be broken into lines when the terminal is narrow */
+    enum column_kind kind; /* cells are texts: numbers in decimal, the items of lists with newlines between them */
+    bool shown;            /* when -o names no columns */
+    size_t fold;           /* on a narrow terminal, lines of about so many characters; 0: never broken */
 };
 
 struct table_style {
