@@ -175,7 +175,7 @@ static bool receive_one(struct run *run, wherry_time deadline)
 
 static void expect_from(struct run *run, struct wherry_channel *sender, size_t size, uint32_t number)
 {
-    size_t got;
+    size_t got = 0;
     int result;
     wherry_time deadline = test_deadline();
     pattern_fill(run->data, size, number);
@@ -186,7 +186,8 @@ static void expect_from(struct run *run, struct wherry_channel *sender, size_t s
         result = wherry_channel_receive(run->receiver, run->buffer, LARGEST, &got, WHERRY_NOW);
     } while (result == -EAGAIN && wherry_now() < deadline);
     must(result == 1 && (run->framing == RAW ? got <= size : got == size) && pattern_is(run->buffer, got, number),
-         "the next message did not come: %d, %s", result, result < 0 ? wherry_why() : "another");
+         "the next message did not come: %d, %s, of %zu bytes that begin with %02x %02x %02x", result,
+         result < 0 ? wherry_why() : "another", got, run->buffer[0], run->buffer[1], run->buffer[2]);
 }
 
 static void check_new_sender(struct run *run)
