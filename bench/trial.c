@@ -23,7 +23,7 @@ struct report {
 };
 
 /* A repetition in which others took the cores away says nothing; it is made again, a few times. */
-enum { DISTURBED = 12, TRIES = 4 };
+enum { DISTURBED = 12, TRIES = 3 };
 
 static long cores_lost(void)
 {

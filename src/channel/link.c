@@ -180,15 +180,26 @@ static int may_read(int fd)
     return count < 0 ? -errno : count;
 }
 
-/* On a FIFO, read() says 0 also before the first writer has come; poll() tells one from the other (pipe(7), H37). */
-static ssize_t end_or_nobody_yet(const struct wherry__link *link)
+static ssize_t read_now(int fd, const struct iovec *parts, int count)
+{
+    ssize_t size;
+    do
+        size = count == 1 ? wherry__sys.read(fd, parts[0].iov_base, parts[0].iov_len) : wherry__sys.readv(fd, parts, count);
+    while (size < 0 && errno == EINTR);
+    return size < 0 ? -errno : size;
+}
+
+/* On a FIFO, read() says 0 also before the first writer has come; poll() tells one from the other (pipe(7), H37).  But poll() asks
+ * without the pipe's lock, and while a writer is within open(2) it may see that one came and not yet that it is there: a hang-up
+ * that is none.  The second read waits for that lock (docs/decisions/pipes.md). */
+static ssize_t end_or_nobody_yet(const struct wherry__link *link, const struct iovec *parts, int count)
 {
     struct pollfd poll = {.fd = link->in_fd, .events = POLLIN};
     static const struct timespec at_once;
-    if (link->seen)
-        return 0;
-    int count = wherry__sys.ppoll(&poll, 1, &at_once);
-    return count > 0 && (poll.revents & POLLHUP) && !(poll.revents & POLLIN) ? 0 : -EAGAIN;
+    if (wherry__sys.ppoll(&poll, 1, &at_once) <= 0 || !(poll.revents & (POLLHUP | POLLIN)))
+        return -EAGAIN;
+    ssize_t size = read_now(link->in_fd, parts, count);
+    return size == 0 && !(poll.revents & POLLHUP) ? -EAGAIN : size;
 }
 
 /* Read without waiting.  Bytes, 0 at the end, or -errno (EAGAIN without a sentence). */
@@ -211,21 +222,16 @@ static ssize_t read_parts(struct wherry__link *link, struct iovec *parts, int co
             return -EAGAIN;
         if (link->kind == WHERRY__LINK_PIPE)
             count = wherry__iovec_shorten(parts, count, PIPE_READ);
-        do
-            size = count == 1 ? wherry__sys.read(link->in_fd, parts[0].iov_base, parts[0].iov_len)
-                              : wherry__sys.readv(link->in_fd, parts, count);
-        while (size < 0 && errno == EINTR);
-        if (size < 0)
-            size = -errno;
+        size = read_now(link->in_fd, parts, count);
+        if (size == 0 && link->fifo && !link->seen)
+            size = end_or_nobody_yet(link, parts, count);
     }
     if (size > 0) {
         link->seen = true;
         link->bytes_read += (size_t)size;
         return size;
     }
-    if (size == 0)
-        return link->fifo ? end_or_nobody_yet(link) : 0;
-    if (size == -EAGAIN)
+    if (size == 0 || size == -EAGAIN)
         return size;
     if (size == -ECONNRESET && link->kind == WHERRY__LINK_SOCKET)
         return 0; /* the other end went with bytes of ours unread */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/sys.h"
 #include "channel/framing.h"
 #include "harness.h"
 #include "unit/ends.h"
@@ -267,6 +268,42 @@ TEST(h37_the_end_is_an_event_and_no_spin)
         ck_assert_int_eq(poll(&poll_fd, 1, 0), 0);
         expect_quiet_wait(receiver);
     }
+    wherry_channel_close(receiver, WHERRY_NOW);
+}
+
+/* poll() may see that a writer came and not yet that it is there: it says HUP while one is within open(2).  This stands at that
+ * very moment. */
+static int h37_writer = -1, h37_hangups;
+
+static int ppoll_within_open(struct pollfd *fds, nfds_t count, const struct timespec *timeout)
+{
+    char path[256];
+    if (h37_writer < 0)
+        h37_writer = open(test_path(path, "place"), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    int result = ppoll(fds, count, timeout, NULL);
+    if (h37_hangups++ == 0) {
+        fds[0].revents = POLLHUP;
+        return 1;
+    }
+    return result;
+}
+
+TEST(h37_a_hangup_seen_while_a_writer_opens_is_no_end)
+{
+    char url[400], buffer[8];
+    struct wherry_channel *receiver;
+    size_t size;
+    fifo_url(url, sizeof url, "frame=line");
+    test_ok(wherry_channel_open(url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &receiver));
+    struct wherry__sys real = wherry__sys;
+    wherry__sys.ppoll = ppoll_within_open;
+    test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, WHERRY_NOW), -EAGAIN);
+    wherry__sys = real;
+    ck_assert_int_ge(h37_hangups, 1);
+    ck_assert_int_eq(write(h37_writer, "one\n", 4), 4);
+    test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, WHERRY_NOW), 1);
+    close(h37_writer);
+    test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, test_deadline()), 0);
     wherry_channel_close(receiver, WHERRY_NOW);
 }
 
