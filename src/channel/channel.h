@@ -22,6 +22,8 @@ struct wherry_channel {
     _Atomic uint32_t interrupts; /* how often interrupt() was called */
     uint32_t answered[2];        /* how many of them each direction has reported; under its turn */
 
+    unsigned spins_missed;   /* spins in vain since the last that paid; under the receiving turn, as the next */
+    unsigned sleeps_to_come; /* until the next spin */
     _Atomic bool polled; /* somebody has the receive descriptor */
     bool rung;           /* the receiving bell rings for what lies in memory; under the receiving turn */
 
@@ -34,7 +36,5 @@ struct wherry_channel {
     void *reserve_data;
     size_t reserve_size, reserve_capacity;
 };
-
-int wherry__channel_flush_for_close(struct wherry_channel *channel, wherry_time deadline);
 
 #endif

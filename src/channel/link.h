@@ -62,6 +62,8 @@ struct wherry__link {
     struct wherry__part_box *boxed;  /* the loan lies here */
     struct wherry__parts parts;      /* split messages being put together */
     uint64_t bytes_read;             /* from the descriptor, in all */
+    unsigned prompt;                 /* reads in a row that found a little at once */
+    wherry_time last_read;           /* when there were many of them */
     int peek_fds[2];                 /* a pipe to look ahead with, made when first needed; peek_fds[0] -1 before */
     bool ended;                      /* the kernel said so */
     bool seen;                       /* bytes came since the descriptor was opened */

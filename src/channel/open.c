@@ -8,7 +8,7 @@
 
 #include "base/fd.h"
 #include "base/why.h"
-#include "channel/channel.h"
+#include "channel/patience.h"
 
 static void free_channel(struct wherry_channel *channel)
 {
@@ -121,7 +121,7 @@ int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
     int result = 0;
     bool here = channel->endpoint.born == wherry__generation();
     if (here && (channel->config.role & WHERRY_SEND))
-        result = wherry__channel_flush_for_close(channel, deadline);
+        result = wherry__channel_flush_entered(channel, deadline);
     if (result == -EAGAIN || result == -ETIMEDOUT)
         wherry__fail(-result, "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
                      channel->config.name);

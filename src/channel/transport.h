@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * channel.c owns what all transports share: deadlines, turns between threads, fork checks, interrupts, sizes against
+ * channel.c and its kin own what all transports share: deadlines, turns between threads, fork checks, interrupts, sizes against
  * max_message, types against the traits, counters, sentences for everyday outcomes.  A transport never waits in a try_
- * slot and never looks at a deadline; it says -EAGAIN, and channel.c waits on the wait sets that the transport filled.
+ * slot and never looks at a deadline; it says -EAGAIN, and patience.c waits on the wait sets that the transport filled.
  *
  * Threads: channel.c sees to it that no two try_ slots of one direction run at once, and on a duplex endpoint no two of
  * either direction, except wait(), which runs without the lock. */

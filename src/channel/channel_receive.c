@@ -1,0 +1,149 @@
+/* channel/channel_receive.c - owns receive, borrow and return, for every transport.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/why.h"
+#include "channel/patience.h"
+
+static inline void after_receive(struct wherry_channel *channel)
+{
+    if (atomic_load_explicit(&channel->polled, memory_order_relaxed))
+        wherry__channel_update_bell(channel);
+}
+
+static int find_message(struct wherry_channel *channel, void *buffer, size_t capacity, struct wherry_loan *ret_loan,
+                        wherry_time deadline)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    struct wherry__patience patience = {.deadline = deadline};
+    int result;
+    for (;;) {
+        wherry__channel_lock(channel);
+        result = endpoint->transport->try_borrow(endpoint, buffer, capacity, ret_loan);
+        wherry__channel_unlock(channel);
+        if (result != -EAGAIN)
+            break;
+        result = wherry__be_patient(channel, WHERRY__RECEIVING, 0, &patience);
+        if (result < 0)
+            break;
+    }
+    if (patience.spun) /* it came while spinning */
+        channel->spins_missed = 0;
+    if (result == 0)
+        wherry__count(&endpoint->counters.ends, 1);
+    if (result <= 0 && buffer && endpoint->transport->rescue) {
+        wherry__channel_lock(channel);
+        endpoint->transport->rescue(endpoint);
+        wherry__channel_unlock(channel);
+    }
+    return result;
+}
+
+static void count_received(struct wherry_channel *channel, size_t size, uint32_t flags)
+{
+    if (flags & WHERRY_ENDED)
+        return; /* a report, no message */
+    wherry__count(&channel->endpoint.counters.received_messages, 1);
+    wherry__count(&channel->endpoint.counters.received_bytes, size);
+}
+
+static inline int refuse_second_loan(const struct wherry_channel *channel)
+{
+    return wherry__fail(EBUSY, "%s: a message is on loan; return it first", channel->config.name);
+}
+
+/* The thread that holds a loan would wait for itself. */
+static inline bool holds_loan(const struct wherry_channel *channel)
+{
+    return atomic_load_explicit(&channel->lent, memory_order_relaxed) &&
+           (!channel->threads || pthread_equal(channel->borrower, pthread_self()));
+}
+
+/* What both ways to receive do; loan->info is the message's, its size also with -EMSGSIZE. */
+static inline int receive(struct wherry_channel *channel, void *buffer, size_t capacity, struct wherry_loan *loan,
+                          wherry_time deadline)
+{
+    if (holds_loan(channel))
+        return refuse_second_loan(channel);
+    int result = wherry__channel_enter(channel, WHERRY__RECEIVING, deadline);
+    if (result < 0)
+        return result;
+    if (capacity == 0)
+        buffer = NULL;
+    result = find_message(channel, buffer, buffer ? capacity : 0, loan, deadline);
+    if (result == 1 && loan->info.size > capacity) {
+        result = wherry__fail_quietly(EMSGSIZE, "the message is larger than the buffer; the size that suffices is given");
+    } else if (result == 1) {
+        if (loan->data != buffer && loan->info.size)
+            memcpy(buffer, loan->data, loan->info.size);
+        wherry__channel_lock(channel);
+        channel->endpoint.transport->give_back(&channel->endpoint);
+        wherry__channel_unlock(channel);
+        count_received(channel, loan->info.size, loan->info.flags);
+    }
+    after_receive(channel);
+    wherry__channel_leave(channel, WHERRY__RECEIVING);
+    return result;
+}
+
+int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, size_t capacity,
+                                struct wherry_info *ret_info, wherry_time deadline)
+{
+    struct wherry_loan loan;
+    int result = receive(channel, buffer, capacity, &loan, deadline);
+    if (result == 1)
+        *ret_info = loan.info;
+    else if (result == -EMSGSIZE)
+        ret_info->size = loan.info.size;
+    return result;
+}
+
+int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
+                           wherry_time deadline)
+{
+    struct wherry_loan loan;
+    int result = receive(channel, buffer, capacity, &loan, deadline);
+    if ((result == 1 || result == -EMSGSIZE) && ret_size)
+        *ret_size = loan.info.size;
+    return result;
+}
+
+int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan, wherry_time deadline)
+{
+    if (holds_loan(channel))
+        return refuse_second_loan(channel);
+    int result = wherry__channel_enter(channel, WHERRY__RECEIVING, deadline);
+    if (result < 0)
+        return result;
+    struct wherry_loan loan;
+    result = find_message(channel, NULL, 0, &loan, deadline);
+    if (result != 1) {
+        after_receive(channel);
+        wherry__channel_leave(channel, WHERRY__RECEIVING);
+        return result;
+    }
+    *ret_loan = loan;
+    channel->borrower = pthread_self();
+    channel->lent_size = loan.info.size;
+    channel->lent_flags = loan.info.flags;
+    atomic_store_explicit(&channel->lent, true, memory_order_relaxed);
+    return 1; /* the turn is kept until the loan ends */
+}
+
+void wherry_channel_return(struct wherry_channel *channel, const struct wherry_loan *loan)
+{
+    (void)loan; /* one at a time; transports with several will need to know which */
+    if (!holds_loan(channel) || channel->endpoint.born != wherry__generation())
+        return;
+    wherry__channel_lock(channel);
+    channel->endpoint.transport->give_back(&channel->endpoint);
+    wherry__channel_unlock(channel);
+    count_received(channel, channel->lent_size, channel->lent_flags);
+    atomic_store_explicit(&channel->lent, false, memory_order_relaxed);
+    after_receive(channel);
+    wherry__channel_leave(channel, WHERRY__RECEIVING);
+}

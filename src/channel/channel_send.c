@@ -1,0 +1,230 @@
+/* channel/channel_send.c - owns send, flush, finish, reserve and commit, for every transport.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/fd.h"
+#include "base/size.h"
+#include "base/why.h"
+#include "channel/patience.h"
+
+static int refuse_type(const struct wherry_channel *channel, int64_t type)
+{
+    if (!(channel->endpoint.transport->traits.bits & WHERRY_TRAIT_TYPES))
+        return wherry__fail(EOPNOTSUPP, "%s: a %s carries no types", channel->config.name,
+                            channel->endpoint.transport->traits.object);
+    if (channel->config.framing.kind != WHERRY__FRAME_LENGTH)
+        return wherry__fail(EOPNOTSUPP, "%s: only frame=length carries types", channel->config.name);
+    return wherry__fail(EINVAL, "%s: type %lld does not fit into 32 bits", channel->config.name, (long long)type);
+}
+
+static inline int check_message(const struct wherry_channel *channel, const struct wherry_message *message)
+{
+    if (__builtin_expect(message->size > channel->config.max_message, 0))
+        return wherry__fail(EMSGSIZE, "%s: a message of %zu bytes is over max_message (%zu)", channel->config.name,
+                            message->size, channel->config.max_message);
+    if (__builtin_expect(!message->data && message->size, 0))
+        return wherry__fail(EINVAL, "%s: a message of %zu bytes without data", channel->config.name, message->size);
+    if (__builtin_expect(message->type != 0, 0) &&
+        message->type != channel->endpoint.transport->traits.default_type &&
+        (!channel->types || message->type < 0 || message->type > UINT32_MAX))
+        return refuse_type(channel, message->type);
+    return 0;
+}
+
+/* A message was begun and the kernel took a part: see it through until the deadline, then keep the rest.  0: accepted. */
+static int finish_begun(struct wherry_channel *channel, uint64_t to, struct wherry__patience *patience)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    for (;;) {
+        wherry__channel_lock(channel);
+        int result = endpoint->transport->try_finish(endpoint);
+        wherry__channel_unlock(channel);
+        if (result == 0)
+            return 0;
+        if (result == -EAGAIN)
+            result = wherry__be_patient(channel, WHERRY__SENDING, to, patience);
+        if (result == 0)
+            continue;
+        /* the deadline, an interrupt, or nobody to receive: what was begun is accepted where its rest can be kept */
+        wherry__channel_lock(channel);
+        int kept = endpoint->transport->keep(endpoint);
+        wherry__channel_unlock(channel);
+        patience->expired = true; /* what follows is not begun */
+        return kept == 1 ? 0 : kept < 0 ? kept : result;
+    }
+}
+
+/* Messages accepted, or the failure when there were none. */
+static ssize_t send_messages(struct wherry_channel *channel, const struct wherry_message *messages, size_t count,
+                             unsigned flags, wherry_time deadline)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    struct wherry__patience patience = {.deadline = deadline};
+    size_t done = 0;
+    int result = 0;
+    while (done < count) {
+        size_t taken = 0;
+        wherry__channel_lock(channel);
+        result = endpoint->transport->try_send(endpoint, messages + done, count - done, flags, &taken);
+        wherry__channel_unlock(channel);
+        done += taken;
+        if (result == -EINPROGRESS) {
+            result = finish_begun(channel, messages[done].to, &patience);
+            if (result == 0)
+                done++;
+            if (patience.expired)
+                break;
+        } else if (result == -EAGAIN) {
+            result = wherry__be_patient(channel, WHERRY__SENDING, messages[done].to, &patience);
+        }
+        if (result < 0)
+            break;
+    }
+    return done > 0 ? (ssize_t)done : result;
+}
+
+/* Checks all before any is sent, so that a bad one stops the call where it stands. */
+static ssize_t send_checked(struct wherry_channel *channel, const struct wherry_message *messages, size_t count,
+                            unsigned flags, wherry_time deadline)
+{
+    size_t good = 0;
+    int result = 0;
+    if (flags & ~WHERRY_MORE)
+        return wherry__fail(EINVAL, "%s: unknown flags 0x%x", channel->config.name, flags);
+    while (good < count && (result = check_message(channel, &messages[good])) == 0)
+        good++;
+    if (good == 0 && result < 0)
+        return result;
+    result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
+    if (result < 0)
+        return result;
+    ssize_t sent = send_messages(channel, messages, good, flags, deadline);
+    if (sent > 0) {
+        uint64_t bytes = 0;
+        for (ssize_t i = 0; i < sent; i++)
+            bytes += messages[i].size;
+        wherry__count(&channel->endpoint.counters.sent_messages, (uint64_t)sent);
+        wherry__count(&channel->endpoint.counters.sent_bytes, bytes);
+    }
+    wherry__channel_leave(channel, WHERRY__SENDING);
+    return sent;
+}
+
+int wherry_channel_send_message(struct wherry_channel *channel, const struct wherry_message *message, unsigned flags,
+                                wherry_time deadline)
+{
+    ssize_t sent = send_checked(channel, message, 1, flags, deadline);
+    return sent < 0 ? (int)sent : 0;
+}
+
+int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline)
+{
+    struct wherry_message message = {.data = data, .size = size};
+    return wherry_channel_send_message(channel, &message, 0, deadline);
+}
+
+ssize_t wherry_channel_send_many(struct wherry_channel *channel, const struct wherry_message *messages, size_t count,
+                                 wherry_time deadline)
+{
+    return count ? send_checked(channel, messages, count, 0, deadline) : 0;
+}
+
+int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    struct wherry__patience patience = {.deadline = deadline};
+    int result = 0;
+    while (endpoint->transport->try_finish) {
+        wherry__channel_lock(channel);
+        result = endpoint->transport->try_finish(endpoint);
+        wherry__channel_unlock(channel);
+        if (result != -EAGAIN)
+            break;
+        result = wherry__be_patient(channel, WHERRY__SENDING, 0, &patience);
+        if (result < 0)
+            break;
+    }
+    return result;
+}
+
+int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline)
+{
+    int result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
+    if (result < 0)
+        return result;
+    result = wherry__channel_flush_entered(channel, deadline);
+    wherry__channel_leave(channel, WHERRY__SENDING);
+    return result;
+}
+
+int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    int result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
+    if (result < 0)
+        return result;
+    if (!endpoint->transport->finish)
+        result = wherry__fail(EOPNOTSUPP, "%s: a %s cannot end in one direction alone", channel->config.name,
+                              endpoint->transport->traits.object);
+    else
+        result = wherry__channel_flush_entered(channel, deadline);
+    if (result == 0) {
+        wherry__channel_lock(channel);
+        result = endpoint->transport->finish(endpoint);
+        wherry__channel_unlock(channel);
+    }
+    wherry__channel_leave(channel, WHERRY__SENDING);
+    return result;
+}
+
+/* ---- in place, through one buffer ---- */
+
+int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline)
+{
+    (void)deadline; /* memory of our own is there at once; the wait is in commit */
+    struct wherry_message message = {.data = "", .size = size};
+    int result = check_message(channel, &message);
+    if (result == 0 && channel->endpoint.born != wherry__generation())
+        result = wherry__channel_enter_child(channel);
+    if (result < 0)
+        return result;
+    if (!(channel->config.role & WHERRY_SEND))
+        return wherry__channel_refuse_role(channel, WHERRY__SENDING);
+    if (atomic_exchange_explicit(&channel->reserved, true, memory_order_acquire))
+        return wherry__fail(EBUSY, "%s: a reservation is open; commit or abandon it first", channel->config.name);
+    if (size > channel->reserve_capacity || !channel->reserve_data) {
+        size_t capacity = wherry__size_grow(channel->reserve_capacity, size, 4096, channel->config.max_message + 4096);
+        void *data = malloc(capacity); /* aligned to 16, as max_align_t is */
+        if (!data) {
+            atomic_store_explicit(&channel->reserved, false, memory_order_release);
+            return wherry__fail(ENOMEM, "%s: no memory for a message of %zu bytes", channel->config.name, size);
+        }
+        free(channel->reserve_data);
+        channel->reserve_data = data;
+        channel->reserve_capacity = capacity;
+    }
+    channel->reserve_size = size;
+    *ret_data = channel->reserve_data;
+    return 0;
+}
+
+int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_message *message, unsigned flags,
+                          wherry_time deadline)
+{
+    if (!atomic_load_explicit(&channel->reserved, memory_order_relaxed) || message->data != channel->reserve_data ||
+        message->size > channel->reserve_size)
+        return wherry__fail(EINVAL, "%s: commit takes the data that reserve gave, and no more than was reserved",
+                            channel->config.name);
+    int result = wherry_channel_send_message(channel, message, flags, deadline);
+    if (result == 0)
+        wherry_channel_abandon(channel);
+    return result;
+}
+
+void wherry_channel_abandon(struct wherry_channel *channel)
+{
+    atomic_store_explicit(&channel->reserved, false, memory_order_release); /* pairs with the exchange in reserve */
+}

@@ -1,0 +1,150 @@
+/* channel/patience.c - owns what a call does between two tries: spin, sleep, hear the bell, give up at the deadline.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "base/time.h"
+#include "base/why.h"
+#include "channel/patience.h"
+
+/* Spins that are in vain become as rare as one in 2^RAREST_SPIN sleeps. */
+enum { SHORT_SPIN = 10 * WHERRY_MICROSECOND, RAREST_SPIN = 10 };
+
+/* The bell that read-ahead rang has been answered: memory is empty.  Before the look at `interrupts`, whose bell it may
+ * be too: interrupt() counts before it rings. */
+void wherry__channel_silence(struct wherry_channel *channel)
+{
+    if (channel->rung) {
+        channel->rung = false;
+        wherry__wait_silence(&channel->endpoint.receiving);
+    }
+}
+
+static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    uint32_t interrupts = atomic_load_explicit(&channel->interrupts, memory_order_acquire);
+    if (interrupts == channel->answered[direction])
+        return 0;
+    channel->answered[direction] = interrupts;
+    wherry__wait_silence(direction == WHERRY__SENDING ? &channel->endpoint.sending : &channel->endpoint.receiving);
+    return wherry__fail_quietly(ECANCELED, "wherry_channel_interrupt() ended the wait");
+}
+
+/* Where a try looks only at what a wait reported, a wait of no length comes before any verdict; and again, as long as it reports
+ * something: behind an accepted connection may be a message.  True: it is worth another try. */
+static bool look(struct wherry_channel *channel, enum wherry__direction direction, struct wherry__patience *patience)
+{
+    enum { MOST = 256 }; /* a flood of connections must not hold up the verdict for ever */
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    if (!endpoint->by_events || patience->looks == (direction == WHERRY__RECEIVING ? MOST : 1))
+        return false;
+    patience->looks++;
+    struct wherry__wait *set = direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving;
+    return wherry__wait_for(set, WHERRY_NOW) == 0 && wherry__wait_reported(set);
+}
+
+static int wait_with(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to, wherry_time deadline)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    if (endpoint->transport->wait)
+        return endpoint->transport->wait(endpoint, direction, to, deadline);
+    return wherry__wait_for(direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving, deadline);
+}
+
+static int no_more_patience(const struct wherry__patience *patience, enum wherry__direction direction)
+{
+    if (!patience->waited)
+        return wherry__fail_quietly(EAGAIN, direction == WHERRY__SENDING ? "there is no room for a message now"
+                                                                         : "there is no message now");
+    return wherry__fail_quietly(ETIMEDOUT, direction == WHERRY__SENDING ? "the deadline passed before there was room"
+                                                                        : "the deadline passed before a message came");
+}
+
+/* Before it sleeps a receive tries again for as long as `spin=` says, and a little in any case: going to sleep and being woken costs
+ * about as much as SHORT_SPIN, and the sender pays for the waking.  When that was in vain it is left out for a growing
+ * number of sleeps, so that on a shared core, or where messages are rare, it costs nothing to speak of. */
+static bool spins_on(struct wherry_channel *channel, struct wherry__patience *patience)
+{
+    if (!patience->spin_until) {
+        wherry_time spin = channel->config.spin;
+        if (spin == 0 && channel->sleeps_to_come > 0) {
+            channel->sleeps_to_come--;
+            return false;
+        }
+        wherry_time now = wherry_now();
+        spin = spin > 0 ? spin : SHORT_SPIN;
+        patience->spin_until = now > INT64_MAX - spin ? INT64_MAX : now + spin;
+        patience->spun = true;
+    }
+    if (!patience->spun)
+        return false;
+    patience->waited = true;
+    wherry__breathe();
+    wherry_time now = wherry_now();
+    if (now < patience->spin_until && now < patience->deadline) {
+        if (channel->endpoint.by_events)
+            wherry__wait_for(&channel->endpoint.receiving, WHERRY_NOW);
+        return true;
+    }
+    patience->spun = false;
+    channel->spins_missed += channel->spins_missed < RAREST_SPIN;
+    channel->sleeps_to_come = (1u << channel->spins_missed) - 1;
+    return false;
+}
+
+/* A try said -EAGAIN: wait until it is worth another.  0, or why the call must end. */
+int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
+                      struct wherry__patience *patience)
+{
+    if (patience->expired)
+        return no_more_patience(patience, direction);
+    if (!patience->waited && wherry__deadline_passed(patience->deadline)) {
+        if (look(channel, direction, patience))
+            return 0;
+        patience->expired = true;
+        if (direction == WHERRY__RECEIVING)
+            wherry__channel_silence(channel);
+        int result = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
+        return result < 0 ? result : no_more_patience(patience, direction);
+    }
+    if (direction == WHERRY__RECEIVING && spins_on(channel, patience))
+        return 0;
+    if (direction == WHERRY__RECEIVING)
+        wherry__channel_silence(channel);
+    bool pending = atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[direction];
+    if (pending && look(channel, direction, patience))
+        return 0;
+    int result = look_for_interrupt(channel, direction);
+    if (result < 0)
+        return result;
+    if (!patience->slept)
+        wherry__count(direction == WHERRY__SENDING ? &channel->endpoint.counters.send_waits
+                                                   : &channel->endpoint.counters.receive_waits,
+                      1);
+    patience->waited = patience->slept = true;
+    result = wait_with(channel, direction, to, patience->deadline);
+    patience->spin_until = 0;
+    if (result == -ETIMEDOUT) {
+        patience->expired = true; /* one last try: a message may have come with the deadline */
+        return 0;
+    }
+    return result;
+}
+
+
+
+/* For those who poll: the bell rings while memory holds what the kernel no longer shows. */
+void wherry__channel_update_bell(struct wherry_channel *channel)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    bool ready = endpoint->transport->ready && endpoint->transport->ready(endpoint);
+    if (ready && !channel->rung) {
+        channel->rung = true;
+        wherry__wait_ring(&endpoint->receiving);
+    } else if (!ready) {
+        wherry__channel_silence(channel);
+        if (atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[WHERRY__RECEIVING])
+            wherry__wait_ring(&endpoint->receiving); /* it was not ours alone */
+    }
+}

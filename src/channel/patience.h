@@ -1,0 +1,74 @@
+/* channel/patience.h - how a call enters an endpoint and how it waits there: what the channel_*.c files share.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef WHERRY_CHANNEL_PATIENCE_H
+#define WHERRY_CHANNEL_PATIENCE_H
+
+#include "base/fd.h"
+#include "base/why.h"
+#include "channel/channel.h"
+
+/* ---- entering and leaving a call ---- */
+
+int wherry__channel_enter_child(struct wherry_channel *channel);
+int wherry__channel_refuse_role(const struct wherry_channel *channel, enum wherry__direction direction);
+
+/* Take the turn of a direction.  0 or -errno: a forked child, a role not opened for, the deadline. */
+static inline int wherry__channel_enter(struct wherry_channel *channel, enum wherry__direction direction, wherry_time deadline)
+{
+    if (__builtin_expect(channel->endpoint.born != wherry__generation(), 0)) {
+        int result = wherry__channel_enter_child(channel);
+        if (result < 0)
+            return result;
+    }
+    if (__builtin_expect(!(channel->config.role & (direction == WHERRY__SENDING ? WHERRY_SEND : WHERRY_RECEIVE)), 0))
+        return wherry__channel_refuse_role(channel, direction);
+    if (!channel->threads)
+        return 0;
+    int result = wherry__turn_take(&channel->turns[direction], deadline, &channel->interrupts,
+                                   atomic_load_explicit(&channel->interrupts, memory_order_acquire));
+    return result == 0 ? 0 : wherry__fail_quietly(-result, "another thread is using this endpoint");
+}
+
+static inline void wherry__channel_leave(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    if (channel->threads)
+        wherry__turn_give(&channel->turns[direction]);
+}
+
+static inline void wherry__channel_lock(struct wherry_channel *channel)
+{
+    if (channel->threads)
+        pthread_mutex_lock(&channel->lock);
+}
+
+static inline void wherry__channel_unlock(struct wherry_channel *channel)
+{
+    if (channel->threads)
+        pthread_mutex_unlock(&channel->lock);
+}
+
+/* ---- waiting ---- */
+
+/* One call's patience: when it ends, and whether it has begun to wait. */
+struct wherry__patience {
+    wherry_time deadline, spin_until;
+    int looks;
+    bool waited, slept, expired, spun;
+};
+
+/* A try said -EAGAIN: wait until it is worth another.  0, or why the call must end.  `to`: the addressee when sending. */
+int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
+                       struct wherry__patience *patience);
+
+/* The bell that read-ahead rang has been answered: memory is empty. */
+void wherry__channel_silence(struct wherry_channel *channel);
+/* For those who poll: the bell rings while memory holds what the kernel no longer shows. */
+void wherry__channel_update_bell(struct wherry_channel *channel);
+
+/* ---- channel_send.c ---- */
+
+/* Hand out all that is kept, with the sending turn taken. */
+int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline);
+
+#endif
