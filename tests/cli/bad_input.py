@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 
-from run import one_line, same
+from run import losses, one_line, same
 
 VERBS = ("send", "recv", "relay", "echo", "ask", "transports")
 
@@ -55,7 +55,7 @@ def test_numbers(stage):
 
 def test_durations(stage):
     """bad durations"""
-    for duration in ("", "x", "s", "-1", "1w", "1 s", "1.s", ".5", "1.5.5s", "1e9", "0x10", "inf",
+    for duration in ("", "x", "s", "-1", "1w", "1 s", "1.s", ".", ".s", ".5.5", "1.5.5s", "1e9", "0x10", "inf",
                      "9223372036854775808", "9223372037s", "106752d", "1.9999999999999ss"):
         refuses(stage, 2, ["recv", "-w", duration, "fifo:./x"], "-w")
 
@@ -216,6 +216,7 @@ def test_a_frame_of_four_gibibytes(stage):
     for data in (b"\xff\xff\xff\xff" + bytes(8), struct.pack("<III", 0x7fffffff, 0, 0), b"\xff" * 32):
         process = talk_at(stage, data)
         same((process.popen.returncode, process.out), (1, b""), "exit code and output")
+        losses(process, "1 peer was refused")
         one_line(process, r"unix:\./s", r"\bpid \d+|peer|message|frame")
 
 
@@ -223,6 +224,7 @@ def test_text_where_frames_are_expected(stage):
     """text where length frames are expected: a hint at frame="""
     process = talk_at(stage, b"hello, is anybody there?\nhello?\n")
     same((process.popen.returncode, process.out), (1, b""), "exit code and output")
+    losses(process, "1 peer was refused")
     one_line(process, r"unix:\./s", "frame=line")
 
 
@@ -233,7 +235,8 @@ def test_foreign_bytes_and_keep(stage):
     stage.run(stage.helper("raw_sender"), "s", "stream", "hello, is anybody there?\n")
     recv.read(lambda: b"frame=line" in recv.err, "the complaint")
     stage.run_wherry("send", "unix:./s", input=b"a message\n")
-    one_line(recv.end(), "frame=line")
+    losses(recv.end(), "1 peer was refused")
+    one_line(recv, "frame=line")
     same(recv.out, b"a message\n")
 
 
@@ -241,6 +244,7 @@ def test_a_line_without_end(stage):
     """a line over max_message that a raw client types"""
     process = talk_at(stage, b"x" * 200000, "unix:./s?frame=line&max_message=64k")
     same(process.popen.returncode, 1, "the exit code")
+    losses(process, "1 message was dropped (torn, foreign or too long), 1 peer was refused")
     one_line(process, "64|65536")
 
 
@@ -248,6 +252,7 @@ def test_a_torn_record(stage):
     """a fixed record that its writer left half done"""
     process = talk_at(stage, b"12345678123", "unix:./s?frame=fixed:4", "--raw")
     same(process.out, b"12345678", "what was whole")
+    losses(process, "1 message was dropped (torn, foreign or too long)")
 
 
 # ---- standard output and input ----

@@ -334,4 +334,5 @@ def test_text_where_frames_are_expected(stage):
     recv = stage.start_wherry("recv", "unix:./s")
     stage.wait_listening("s")
     stage.run(stage.helper("raw_sender"), "s", "stream", "GET / HTTP/1.1\r\nHost: somewhere\r\n\r\n")
-    one_line(recv.end(1), r"unix:\./s", r"frame=line")
+    run.losses(recv.end(1), "1 peer was refused")
+    one_line(recv, r"unix:\./s", r"frame=line")

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -141,6 +142,53 @@ def test_back_pressure(stage):
     recv.end()
     relay.end()
     same((stage.path / "out").read_bytes() == data, True, "what came out")
+
+
+def test_what_waits_is_bounded(stage):
+    """while TO is not there, FROM is read until 64 MiB wait in the relay for all peers together"""
+    size, each = 10_000, 250_000  # less for each peer than may wait for one, 100 MB in all
+    relay = stage.start_wherry("relay", "-w3s", f"unix:./from?frame=fixed:{size}", f"unix:./to?frame=fixed:{size}")
+    stage.wait_listening("from")
+    left = {}
+    for _ in range(400):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(stage.path / "from"))
+        client.setblocking(False)
+        left[client] = bytes(each)
+    while relay.popen.poll() is None:
+        for client in left:
+            try:
+                left[client] = left[client][client.send(left[client]):]
+            except (BlockingIOError, ConnectionError):
+                continue
+        run.select.poll().poll(2)
+    relay.end(3)
+    for client in left:
+        client.close()
+    last = relay.err.decode().splitlines()[-1]
+    match = re.fullmatch(r"wherry: unix:\./to\S+: (\d+) messages were received but not delivered", last)
+    if not match or not 60 << 20 <= int(match[1]) * size <= 64 << 20:
+        raise run.tap.Failure(f"64 MiB in messages of {size} bytes: {last!r}")
+
+
+def test_more_peers_than_descriptors(stage):
+    """h54: more peers than descriptors: a line, and the relay goes on with those who are there"""
+    recv = stage.start_wherry("recv", "unix:./to?frame=line")
+    stage.wait_listening("to")
+    relay = stage.start("sh", "-c", 'ulimit -n 20; exec "$@"', "sh", stage.wherry, "relay", "--one-way",
+                        "unix:./from?frame=line", "unix:./to?frame=line")
+    stage.wait_listening("from")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in clients:
+        client.connect(str(stage.path / "from"))
+    relay.read(lambda: b"no descriptor" in relay.err, "the complaint")
+    clients[0].sendall(b"still here\n")
+    same(recv.read_out(11), b"still here\n")
+    relay.signal(signal.SIGTERM)
+    run.one_line(relay.end(128 + signal.SIGTERM), r"unix:\./from\S*: no descriptor is left")
+    for client in clients:
+        client.close()
+    recv.end()
 
 
 def test_receiver_dies(stage):

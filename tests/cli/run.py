@@ -329,6 +329,13 @@ def one_line(process, *patterns):
             raise tap.Failure(f"{process}: {text!r} does not say {pattern!r}")
 
 
+def losses(process, said):
+    """The last line on standard error is what recv says of its losses; it is taken away."""
+    *before, last = process.err.splitlines(keepends=True) or [b""]
+    same(re.sub(rb"^wherry: recv: \S+: ", b"", last).decode(), said + "\n", "the line of losses")
+    process.err = b"".join(before)
+
+
 def json_lines(data):
     return [json.loads(line) for line in data.decode().splitlines()]
 

@@ -7,6 +7,7 @@ import random
 import re
 import select
 import signal
+import socket
 import subprocess
 
 import run
@@ -202,6 +203,8 @@ def test_timeouts(stage):
     one_line(stage.run_wherry("recv", "-w", "0", "unix:./s", code=3), r"unix:\./s")
     one_line(stage.run_wherry("send", "-w", "50ms", "unix:./s", input=b"x\n", code=3), r"unix:\./s")
     one_line(stage.run_wherry("send", "-w", "0.05", "fifo:./f", input=b"x\n", code=3), r"fifo:\./f")
+    one_line(stage.run_wherry("recv", "-w", ".05", "fifo:./f?connect", code=3), r"fifo:\./f")
+    one_line(stage.run_wherry("recv", "-w", ".00001h", "unix:./s", code=3), r"unix:\./s")
     one_line(stage.run_wherry("ask", "-w", "50000us", "unix:./s", "x", code=3), r"unix:\./s")
     one_line(stage.run_wherry("relay", "-w", "50ms", "unix:./s", "unix:./t", code=3), "")
     stage.run_wherry("echo", "-w", "50ms", "unix:./s", code=3)
@@ -237,6 +240,187 @@ def test_a_full_channel_and_w(stage):
     send = stage.run_wherry("send", "-w", "200ms", "fifo:./f", "/dev/zero", "--raw", code=3)
     os.close(hold)
     one_line(send, r"fifo:\./f")
+
+
+def said_as_sent(process, *patterns):
+    """The number of messages in the line of a send that timed out, and whether one is said to be cut off."""
+    one_line(process, *patterns)
+    match = re.search(rb"; (\d+) messages? w(?:as|ere) sent(, what was begun is cut off)?\n", process.err)
+    if not match:
+        raise run.tap.Failure(f"how many were sent? {process.err!r}")
+    return int(match[1]), bool(match[2])
+
+
+def test_a_timeout_says_what_was_sent(stage):
+    """send -w in mid-run: how many messages went out whole; one that was begun is not counted, and said to be cut off"""
+    stage.write("small", b"".join(b"line %d\n" % i for i in range(300_000)))
+    stage.write("big", (b"x" * 99_999 + b"\n") * 30)
+    stage.write("one", b"x" * 1_000_000 + b"\n")
+    cuts = []
+    for name in ("small", "big", "one"):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(stage.mine("s")))
+            server.listen()
+            send = stage.start_wherry("send", "-v", "-w", "400ms", "unix:./s?frame=line", name)
+            client, _ = server.accept()
+            send.end(3)
+            with client:
+                got = client.makefile("rb").read()
+        (stage.path / "s").unlink()
+        # -v sums up the same number
+        line, total = send.err.splitlines(keepends=True)
+        send.err = line
+        wanted = got.count(b"\n"), not got.endswith(b"\n")
+        same(said_as_sent(send, r"unix:\./s"), wanted, f"what it says of {name}")
+        same(total.split()[1], b"%d" % wanted[0], "the sum of -v")
+        cuts.append(wanted[1])
+    same(cuts[1:], [True, True], "whether the kernel took a part of a big message")  # else nothing was tested
+    stage.fifo("f")
+    for name in ("small", "one"):
+        hold = os.open(stage.path / "f", os.O_RDWR | os.O_NONBLOCK)
+        send = stage.run_wherry("send", "-w", "200ms", "fifo:./f?frame=line&writers=1", name, code=3)
+        got = os.read(hold, 1 << 20)
+        os.close(hold)
+        same(said_as_sent(send, r"fifo:\./f"), (got.count(b"\n"), not got.endswith(b"\n")), f"a FIFO and {name}")
+
+
+def test_a_timeout_of_the_input_says_what_was_sent(stage):
+    """send -w while the input pauses: how many messages were sent"""
+    for lines in (b"", b"one\n", b"one\ntwo\nthr"):
+        recv = stage.start_wherry("recv", "unix:./s")
+        stage.wait_listening("s")
+        send = stage.start_wherry("send", "-w", "300ms", "unix:./s", stdin=subprocess.PIPE)
+        send.write(lines)
+        same(said_as_sent(send.end(3), "standard input: it did not end in time"), (lines.count(b"\n"), False))
+        send.shut()
+        recv.end()
+
+
+def test_a_timeout_with_many_receivers(stage):
+    """send -w to several receivers, each with a message begun: what is certain is said"""
+    send = stage.start_wherry("send", "-w", "1s", "unix:./s?listen&frame=line", stdin=subprocess.PIPE)
+    stage.wait_listening("s")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    for client in clients:
+        client.connect(str(stage.path / "s"))
+    send.write((b"x" * 999_999 + b"\n") * 2)
+    one_line(send.end(3), "at least 0 messages were sent, what was begun is cut off")
+    send.shut()
+    for client in clients:
+        same(client.makefile("rb").read().count(b"\n"), 0, "whole messages")
+        client.close()
+
+
+# ---- what recv lost ----
+
+def test_losses_are_said(stage):
+    """recv says at the end how many messages were dropped and how many peers refused, whatever the exit code"""
+    for url, data, losses in (
+            ("unix:./s?frame=fixed:4", b"12345678123", "1 message was dropped (torn, foreign or too long)"),
+            ("unix:./s?frame=fixed:4", b"12345678", None)):
+        recv = stage.start_wherry("recv", "-q", "--raw", url)
+        stage.wait_listening("s")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(stage.path / "s"))
+            client.sendall(data)
+        same(recv.end().out, b"12345678")
+        same(recv.err.decode(), f"wherry: recv: {url}: {losses}\n" if losses else "", "what it says")
+    recv = stage.start_wherry("recv", "--keep", "--raw", "unix:./s?frame=length")
+    stage.wait_listening("s")
+    for count in (1, 2):
+        stage.run(stage.helper("raw_sender"), "s", "stream", "hello, is anybody there?\n")
+        recv.read(lambda n=count: recv.err.count(b"frame=line") == n, "the complaint")
+    recv.signal(signal.SIGTERM)
+    recv.end(128 + 15)
+    same(recv.err.decode().splitlines()[2:], ["wherry: recv: unix:./s?frame=length: 2 peers were refused"])
+
+
+def test_torn_messages_of_a_dead_sender_are_said(stage):
+    """a sender that dies in the middle of a message to a FIFO: recv says that one was dropped"""
+    recv = stage.start_wherry("recv", "--raw", "fifo:./f")
+    stage.wait_path("f")
+    stage.wait_opened(recv, "f")
+    recv.signal(signal.SIGSTOP)
+    send = stage.start_wherry("send", "fifo:./f", stdin=subprocess.PIPE)
+    send.write(b"x" * 1_000_000 + b"\n")
+    send.shut()
+    stage.wait_opened(send, "f")
+    stage.wait_asleep(send)
+    send.popen.kill()
+    send.end(None)
+    recv.signal(signal.SIGCONT)
+    one_line(recv.end(), r"recv: fifo:\./f: 1 message was dropped")
+    same(recv.out, b"")
+
+
+def test_refused_uids_are_said(stage):
+    """a peer whose uid may not is refused in silence, and counted at the end; datagrams likewise"""
+    if os.getuid() != 0:
+        raise run.tap.Skip("only root can play another uid")
+    os.chmod(stage.path, 0o711)
+    for scheme, kind, what in (("unix", "stream", "peer"), ("unix+dgram", "dgram", "datagram")):
+        recv = stage.start_wherry("recv", "--keep", f"{scheme}:./s?mode=0666")
+        stage.wait_listening("s")
+        stage.run(stage.helper("raw_sender"), "s", kind, "psst", user=65534, group=65534, extra_groups=[], code=None)
+        stage.run_wherry("send", f"{scheme}:./s", input=b"a message\n")
+        recv.read_out(10)
+        recv.signal(signal.SIGTERM)
+        one_line(recv.end(128 + 15), rf"recv: .*: 1 {what} was refused\n")
+        same(recv.out, b"a message\n")
+
+
+# ---- more peers than descriptors ----
+
+FEW = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"]
+
+
+def test_more_senders_than_descriptors(stage):
+    """h54: 40 senders and 20 descriptors: a line, and each gets its turn as others go, with --keep and without"""
+    for flags in ([], ["--keep", "-c40"]):
+        recv = stage.start(*FEW, stage.wherry, "recv", *flags, "unix:./s?frame=line")
+        stage.wait_listening("s")
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+        for i, client in enumerate(clients):
+            client.connect(str(stage.path / "s"))
+            client.sendall(b"%02d\n" % i)
+        recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
+        same(len(recv.read_out(3)) < 3 * 40, True, "that some wait")
+        recv.signal(signal.SIGSTOP)  # so that it finds all who were accepted gone at once, and the others still to come
+        for client in clients:
+            client.close()
+        recv.signal(signal.SIGCONT)
+        one_line(recv.end(), "no descriptor is left to accept a connection")
+        same(sorted(recv.out.split()), [b"%02d" % i for i in range(40)])
+
+
+def test_no_end_while_others_wait(stage):
+    """h54: all who were accepted go and never said anything: that is not the end, since others could not be accepted before"""
+    recv = stage.start(*FEW, stage.wherry, "recv", "unix:./s?frame=line")
+    stage.wait_listening("s")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for i, client in enumerate(clients):
+        client.connect(str(stage.path / "s"))
+        if i >= 20:
+            client.sendall(b"%02d\n" % i)
+    recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
+    recv.signal(signal.SIGSTOP)
+    for client in clients:
+        client.close()
+    recv.signal(signal.SIGCONT)
+    same(sorted(recv.end().out.split()), [b"%02d" % i for i in range(20, 40)])
+
+
+def test_no_descriptors_and_w(stage):
+    """recv -w ends while others cannot be accepted"""
+    recv = stage.start(*FEW, stage.wherry, "recv", "-w", ".5", "unix:./s?frame=line")
+    stage.wait_listening("s")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in clients:
+        client.connect(str(stage.path / "s"))
+    recv.end(3)
+    for client in clients:
+        client.close()
+    same([b"no descriptor" in line for line in recv.err.splitlines()], [True, False], "what it says")
 
 
 def test_keep(stage):

@@ -8,6 +8,7 @@ import random
 import re
 import select
 import signal
+import socket
 import subprocess
 
 import run
@@ -70,6 +71,65 @@ def test_long_work_on_a_terminal(stage):
     same(process.popen.returncode, 0)
     if not re.search(rb"\r\d+ messages sent, .*\x1b\[K", got) or not got.endswith(b"\r\x1b[K"):
         raise run.tap.Failure(repr(got))
+
+
+def test_waiting_where_no_directory_is(stage):
+    """who waits for an address in a directory that does not exist says so: on a terminal, with -v, and after a second"""
+    stage.write("text", b"x\n")
+    line = rb"wherry: waiting for %s:\./no/such/x(?:\?connect)?: the directory \./no/such does not exist\n"
+    late = rb"wherry: %s:\./no/such/x(?:\?connect)?: nobody is there: the directory \./no/such does not exist; .*\n"
+
+    def says(got, *lines):
+        if not re.fullmatch(b"".join(lines), got):
+            raise run.tap.Failure(f"{got!r} is not {lines}")
+
+    for scheme in (b"unix+seqpacket", b"fifo"):
+        url, name = scheme.decode() + ":./no/such/x", re.escape(scheme)
+        says(on_terminal(stage, stage.wherry, "send", "-w.2", url, "text")[1], line % name, late % name)
+        says(on_terminal(stage, stage.wherry, "send", "-qw.2", url, "text")[1], late % name)
+        says(stage.run_wherry("send", "-vw.2", url, "text", code=3).err, line % name, late % name)
+        says(stage.run_wherry("send", "-w.2", url, "text", code=3).err, late % name)
+    later = [stage.start_wherry("send", "-w1.5", "unix:./no/such/x", "text"),
+             stage.start_wherry("recv", "-w1.5", "fifo:./no/such/x?connect"),
+             stage.start_wherry("ask", "-w1.5", "unix:./no/such/x", "x")]
+    for process in later:
+        name = re.escape(process.words[-2 if process.words[1] != "recv" else -1].split(":")[0].encode())
+        says(process.end(3).err, line % name, late % name)
+
+
+def test_names_of_missing_directories(stage):
+    """the missing directory as the URL means it; none where it exists or where there is none"""
+    stage.write("text", b"x\n")
+    for url, directory in (("unix:///nowhere/x", "/nowhere"), ("unix:/nowhere/deep/x", "/nowhere/deep"), ("unix:no/x", "no"),
+                           ("unix:./n%6f/%3Fx?frame=line", "./no"), ("fifo:./no//x", "./no/"),
+                           ("unix:./x", None), ("unix:x", None), ("unix:/x-nobody-has", None), ("unix:@no/such", None)):
+        text = stage.run_wherry("send", "-vw.15", url, "text", code=3).err.decode()
+        said = re.findall(r"waiting for (.*): the directory (.*) does not exist", text)
+        same(said, [(url, directory)] if directory else [], url)
+    recv = stage.start_wherry("recv", "-v", "unix:./later/x?connect")
+    recv.read(lambda: b"\n" in recv.err, "the line")
+    (stage.path / "later").mkdir()
+    send = stage.run_wherry("send", "unix:./later/x?listen", "text")
+    same((recv.end().out, send.err), (b"x\n", b""))
+
+
+def test_relay_where_no_directory_is(stage):
+    """a relay whose TO is in a directory that does not exist says so, once for all peers"""
+    relay = stage.start_wherry("relay", "-v", "unix:./s?frame=line", "unix:./no/such/x?frame=line")
+    senders = [stage.start_wherry("send", "unix:./s?frame=line", stdin=subprocess.PIPE) for _ in range(3)]
+    for sender in senders:
+        sender.write(b"x\n")
+    relay.read(lambda: b"\n" in relay.err, "the line")
+    one_line(relay, r"waiting for unix:\./no/such/x\?frame=line: the directory \./no/such does not exist")
+    (stage.path / "no/such").mkdir(parents=True)
+    recv = stage.start_wherry("recv", "unix:./no/such/x?frame=line")
+    recv.read_out(6)
+    for sender in senders:
+        sender.shut()
+        sender.end()
+    same(recv.end().out, b"x\n" * 3)
+    relay.end()
+    same(relay.err.count(b"waiting for"), 1, "lines about the directory")
 
 
 # ---- ask, transports, help ----
@@ -232,6 +292,88 @@ def test_signals_end_waits(stage):
     full.signal(signal.SIGINT)  # the second does not wait for the reader that never comes
     full.end(None)
     os.close(hold)
+
+
+def test_signals_in_every_wait(stage):
+    """SIGINT, SIGTERM and SIGHUP in each wait of each verb: exit code 128+N, no line, no name left"""
+    def quietly(words, number, ready=lambda process: None, **how):
+        process = stage.start_wherry(*words, **how)
+        run.wait_for(lambda: run.catches(process, number), f"{process} to catch the signal")
+        ready(process)
+        stage.wait_asleep(process)
+        process.signal(number)
+        process.end(128 + number)
+        same((process.out, process.err), (b"", b""), f"what {process} says")
+        same(os.listdir(stage.path), [], f"what {process} left")
+        if process.popen.stdin:
+            process.shut()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for words in (["send", "unix:./s", "/dev/null"], ["send", "unix+seqpacket:./s", "/dev/null"],
+                      ["send", "unix+dgram:./s", "/dev/null"], ["send", "fifo:./s", "/dev/null"], ["ask", "unix:./s", "x"],
+                      ["recv", "unix:./s?connect"], ["recv", "fifo:./s?connect"], ["echo", "unix:./s?connect"],
+                      ["relay", "unix:./s?connect", "unix:./t"]):
+            quietly(words, number)
+        for words in (["recv", "unix:./s"], ["recv", "unix+seqpacket:./s"], ["recv", "unix+dgram:./s"],
+                      ["recv", "-w1d", "unix:./s"], ["echo", "unix:./s"],
+                      ["echo", "unix+seqpacket:./s"], ["echo", "unix+dgram:./s"],
+                      ["relay", "unix:./s", "unix:./t"], ["relay", "--one-way", "unix:./s", "unix:./t"],
+                      ["relay", "unix+dgram:./s", "fifo:./t"], ["relay", "--keep", "unix:./t?listen", "unix:./s?listen"]):
+            quietly(words, number, lambda _: stage.wait_listening("s"))
+        for words in (["recv", "fifo:./s"], ["recv", "--keep", "fifo:./s?frame=line"], ["relay", "fifo:./s", "unix:./t"]):
+            quietly(words, number, lambda process: (stage.wait_path("s"), stage.wait_opened(process, "s")))
+        quietly(["ask", "unix:./s"], number, stdin=subprocess.PIPE)
+        quietly(["send", "unix:./s?listen"], number, lambda _: stage.wait_listening("s"), stdin=subprocess.PIPE)
+
+
+def test_signals_while_peers_are_there(stage):
+    """a signal while a peer is connected: ask before its answer, recv, echo and relay between two messages"""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(stage.mine("server")))
+            server.listen()
+            asker = stage.start_wherry("ask", "-w1d", "unix:./server", "question")
+            client, _ = server.accept()
+            with client:
+                same(client.recv(100), b"question")
+                stage.wait_asleep(asker)
+                asker.signal(number)
+                same((asker.end(128 + number).out, asker.err), (b"", b""))
+            (stage.path / "server").unlink()
+        for words in (["recv", "--raw", "unix:./s?frame=raw"], ["echo", "unix:./s"]):
+            process = stage.start_wherry(*words)
+            stage.wait_listening("s")
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(stage.path / "s"))
+                client.sendall(b"hello")
+                if words[0] == "recv":
+                    process.read_out(5)
+                else:
+                    same(client.recv(5), b"hello")
+                stage.wait_asleep(process)
+                process.signal(number)
+                process.end(128 + number)
+                same(client.recv(5), b"", f"after {process} has gone")
+            same(os.listdir(stage.path), [], f"what {process} left")
+
+
+def test_a_signal_with_a_message_begun(stage):
+    """SIGTERM while the receiver does not read: after 5 s send ends, and says what went out whole"""
+    stage.write("big", (b"x" * 99_999 + b"\n") * 30)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(stage.mine("s")))
+        server.listen()
+        send = stage.start_wherry("send", "unix:./s?frame=line", "big")
+        client, _ = server.accept()
+        run.wait_for(lambda: run.unread(client) or select.select([client], [], [], 0)[0], "a message")
+        stage.wait_asleep(send)
+        send.signal(signal.SIGTERM)
+        send.end(128 + signal.SIGTERM)
+        with client:
+            got = client.makefile("rb").read()
+    same(got.endswith(b"\n"), False, "whether a message was begun")
+    whole = got.count(b"\n")
+    one_line(send, rf"unix:\./s\?frame=line: the receiver did not take all in time; {whole} messages? w(as|ere) sent, ")
 
 
 def test_a_signal_keeps_what_was_sent(stage):

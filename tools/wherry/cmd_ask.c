@@ -190,7 +190,7 @@ static int work(struct ask *ask)
     struct wish wish = {.role = WHERRY_BOTH, .side = WHERRY_CONNECT, .frame = "raw"};
     int code = read_message(ask);
     if (code == 0)
-        code = endpoint_open(ask->url, &wish, ask->deadline, &ask->channel);
+        code = endpoint_open(ask->url, &wish, &ask->options, ask->deadline, &ask->channel);
     if (code != 0)
         return code;
     progress_begin(&ask->progress, &ask->options, "received", STDOUT_FILENO);

@@ -154,7 +154,7 @@ static int take_turn(struct echo *echo)
             answer(echo, &loan);
             wherry_channel_return(echo->channel, &loan);
         } else if (result < 0) {
-            if (result == -EAGAIN || endpoint_goes_on(result, echo->url))
+            if (result == -EAGAIN || endpoint_goes_on(result, echo->url, true))
                 return -EAGAIN;
             endpoint_complain(0, echo->url);
             return result;
@@ -223,7 +223,7 @@ static int work(struct echo *echo)
 {
     struct wish wish = {.role = WHERRY_BOTH, .side = WHERRY_LISTEN, .frame = "raw"};
     wherry_time deadline = options_deadline(&echo->options);
-    int code = endpoint_open(echo->url, &wish, deadline, &echo->channel);
+    int code = endpoint_open(echo->url, &wish, &echo->options, deadline, &echo->channel);
     if (code != 0)
         return code;
     progress_begin(&echo->progress, &echo->options, "answered", -1);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,7 +24,9 @@ struct recv {
     int64_t count; /* messages wanted; 0: all */
     char separator;
     bool raw, json, keep;
-    bool visible; /* standard output is a terminal, whose control bytes the messages may not speak */
+    bool visible;      /* standard output is a terminal, whose control bytes the messages may not speak */
+    bool lacked;       /* a descriptor for a peer, since the last end */
+    wherry_time until; /* -w, from the moment when the wait for the next message began; 0: none is waited for */
 };
 
 enum { OPTION_RAW = OPTION_FIRST, OPTION_JSON, OPTION_KEEP };
@@ -105,11 +108,36 @@ static void print(struct recv *recv, const struct wherry_loan *loan)
 static int next(struct recv *recv, struct wherry_loan *ret_loan)
 {
     int result = wherry_channel_borrow(recv->channel, ret_loan, WHERRY_NOW);
+    if (result != 1 && recv->until == 0)
+        recv->until = options_deadline(&recv->options);
     if (result != -EAGAIN)
         return result;
     if (output_flush(&recv->output) != 0)
         return -EIO;
-    return wherry_channel_borrow(recv->channel, ret_loan, options_deadline(&recv->options));
+    return wherry_channel_borrow(recv->channel, ret_loan, recv->until);
+}
+
+/* All who could be accepted have gone.  Others waited meanwhile, who are no less there: as next(), 0 if there are none. */
+static int look_again(struct recv *recv, struct wherry_loan *ret_loan)
+{
+    recv->lacked = false;
+    int result = wherry_channel_borrow(recv->channel, ret_loan, WHERRY_NOW);
+    if (result != -EAGAIN)
+        return result;
+    struct wherry_channel_stats stats = {.peers = 0};
+    wherry_channel_stats(recv->channel, &stats, sizeof stats);
+    return stats.peers > 0 ? next(recv, ret_loan) : 0;
+}
+
+/* No descriptor for another peer, which passes as others go: looked for again soon, but not all the time (H54).  What is
+ * buffered goes out first, and what -w bounds goes on meanwhile.  0 or -ETIMEDOUT. */
+static int wait_for_descriptors(struct recv *recv)
+{
+    wherry_time step = wherry_after(WHERRY_MILLISECOND);
+    recv->lacked = true;
+    output_flush(&recv->output);
+    signals_wait(-1, step < recv->until ? step : recv->until);
+    return wherry_now() < recv->until ? 0 : -ETIMEDOUT;
 }
 
 /* Returns the exit code. */
@@ -120,8 +148,12 @@ static int receive(struct recv *recv)
     int64_t got = 0;
     while (recv->count == 0 || got < recv->count) {
         int result = next(recv, &loan);
+        if (result == 0 && recv->lacked)
+            result = look_again(recv, &loan);
         if (recv->output.error != 0)
             break;
+        if (result >= 0)
+            recv->until = 0;
         if (result == 1) {
             print(recv, &loan);
             wherry_channel_return(recv->channel, &loan);
@@ -129,8 +161,9 @@ static int receive(struct recv *recv)
         } else if (result == 0) {
             if (!recv->keep || for_ever)
                 break;
-        } else if (recv->keep && endpoint_goes_on(result, recv->url)) {
-            signals_wait(-1, wherry_after(WHERRY_MILLISECOND)); /* a lack of descriptors must not keep us busy (H54) */
+        } else if (endpoint_goes_on(result, recv->url, recv->keep)) {
+            if ((result == -EMFILE || result == -ENFILE) && wait_for_descriptors(recv) < 0)
+                return complain(TOOL_TIMED_OUT, "%s: no message came in time", recv->url);
         } else if (signals_caught()) {
             break;
         } else {
@@ -153,6 +186,22 @@ static int finish_output(struct recv *recv, int code)
                     lost, lost == 1 ? " was" : "s were");
 }
 
+/* What was sent to us and is not among what was printed: said whatever the exit code is, since nothing else need tell. */
+static void say_losses(const struct recv *recv, const struct wherry_channel_stats *stats)
+{
+    /* without connections it is the datagram that is turned away */
+    const char *who = endpoint_has(recv->url, WHERRY_TRAIT_ENDS) ? "peer" : "datagram";
+    char dropped[96] = "", refused[64] = "";
+    if (stats->dropped > 0)
+        snprintf(dropped, sizeof dropped, "%" PRIu64 " message%s dropped (torn, foreign or too long)", stats->dropped,
+                 stats->dropped == 1 ? " was" : "s were");
+    if (stats->refused > 0)
+        snprintf(refused, sizeof refused, "%" PRIu64 " %s%s refused", stats->refused, who,
+                 stats->refused == 1 ? " was" : "s were");
+    if (dropped[0] || refused[0])
+        complain(0, "recv: %s: %s%s%s", recv->url, dropped, dropped[0] && refused[0] ? ", " : "", refused);
+}
+
 /* A standard output that cannot be written is found before the first message is taken, not after. */
 static int check_output(void)
 {
@@ -168,13 +217,16 @@ static int work(struct recv *recv)
     /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no further. */
     struct wish wish = {.role = WHERRY_RECEIVE,
                         .no_read_ahead = recv->count > 0 && !endpoint_has(recv->url, WHERRY_TRAIT_LISTENS)};
-    int code = endpoint_open(recv->url, &wish, options_deadline(&recv->options), &recv->channel);
+    int code = endpoint_open(recv->url, &wish, &recv->options, options_deadline(&recv->options), &recv->channel);
     if (code != 0)
         return code;
     signals_watch(recv->channel);
     progress_begin(&recv->progress, &recv->options, "received", STDOUT_FILENO);
     code = finish_output(recv, receive(recv));
+    struct wherry_channel_stats stats = {.dropped = 0};
+    wherry_channel_stats(recv->channel, &stats, sizeof stats);
     code = endpoint_close(recv->channel, recv->url, WHERRY_NOW, code);
+    say_losses(recv, &stats);
     progress_end(&recv->progress);
     return code;
 }
@@ -213,7 +265,8 @@ const struct verb verb_recv = {
             "                     or an inherited descriptor is left there for others\n"
             "      --keep         go on after the end of the senders and after foreign bytes\n"
             "\n"
-            "-w bounds each wait for a message.\n",
+            "-w bounds each wait for a message.  At the end a line says how many messages\n"
+            "were dropped, and how many peers were refused, if any.\n",
     .examples = "Examples:\n"
                 "  wherry recv unix:./inbox\n"
                 "  wherry recv --keep --json unix+dgram:@log\n"

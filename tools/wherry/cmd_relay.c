@@ -17,7 +17,7 @@ enum { OPTION_KEEP = OPTION_FIRST, OPTION_ONE_WAY };
  * one that was silent longest makes room. */
 enum { TURN = 256, STRANGERS_MAX = 256 };
 
-/* What all links together may hold, themselves included, while TO is not there. */
+/* What all links together may hold on the way to TO, themselves included, before FROM waits for them. */
 static const size_t most_in_all = (size_t)64 << 20;
 
 /* Returns 0, or -1 with options.code set. */
@@ -64,7 +64,7 @@ static int open_either(struct relay *relay, const char *url, struct wish *wish, 
     }
     if (!relay->two_way)
         wish->role = one_way;
-    return endpoint_open(url, wish, relay->deadline, ret_channel);
+    return endpoint_open(url, wish, &relay->options, relay->deadline, ret_channel);
 }
 
 static int open_ends(struct relay *relay)
@@ -167,13 +167,8 @@ static bool take_one(struct relay *relay, const struct wherry_loan *loan)
 
 static void taking_failed(struct relay *relay, int error)
 {
-    if (endpoint_goes_on(error, relay->from_url)) {
-        if (!relay->keep && !relay->per_peer) {
-            relay->code = TOOL_FAILED;
-            relay->from_done = true;
-        }
+    if (endpoint_goes_on(error, relay->from_url, relay->keep || relay->per_peer))
         return;
-    }
     relay_fails(relay, endpoint_code(error), relay->from_url);
     relay->from_done = true;
 }
@@ -317,9 +312,9 @@ const struct verb verb_relay = {
             "connection to TO of its own, when it first says something, and what comes back\n"
             "there goes to that peer.  Where TO listens too, all share one endpoint.\n"
             "\n"
-            "While TO is full, FROM is not read (with many peers: 256 KiB each and 64 MiB in\n"
-            "all wait here first).  After a signal what was received is still delivered, for\n"
-            "5s.\n"
+            "While TO is full, FROM is not read; with a connection for each peer that is so\n"
+            "once 256 KiB wait here for one of them, or 64 MiB for all.  After a signal what\n"
+            "was received is still delivered, for 5s.\n"
             "\n"
             "      --keep         go on after the end of the senders and after foreign bytes\n"
             "      --one-way      from FROM to TO alone; the peers of FROM share one TO\n"

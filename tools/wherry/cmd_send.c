@@ -21,6 +21,8 @@ struct send {
     struct progress progress;
     const char *url, *path;
     wherry_time deadline;
+    size_t last;     /* bytes of the last message that was accepted */
+    bool input_late; /* -w passed while more input was waited for, not room */
 };
 
 enum { OPTION_RAW = OPTION_FIRST, OPTION_FIXED, OPTION_TYPE, OPTION_WITH_NUL };
@@ -110,6 +112,8 @@ static int send_failed(const struct send *send, int error)
         return TOOL_SIGNAL + signals_caught();
     if (error == -EMSGSIZE || error == -EINVAL)
         return bad_message(send, send->progress.messages + 1, wherry_why());
+    if (endpoint_code(error) == TOOL_TIMED_OUT)
+        return TOOL_TIMED_OUT; /* end() says it, which knows how many went out whole */
     if (send->options.verbose)
         note("%" PRIu64 " messages were accepted before that", send->progress.messages);
     return endpoint_complain(endpoint_code(error), send->url);
@@ -120,6 +124,8 @@ static int send_chunk(struct send *send, const struct wherry_message *chunk)
 {
     struct wherry_message piece = *chunk;
     for (size_t sent = 0; sent < chunk->size; sent += piece.size) {
+        if (signals_caught())
+            return TOOL_SIGNAL + signals_caught();
         piece.data = (const char *)chunk->data + sent;
         piece.size = piece.size < chunk->size - sent ? piece.size : chunk->size - sent;
         int result;
@@ -128,6 +134,7 @@ static int send_chunk(struct send *send, const struct wherry_message *chunk)
             piece.size = (piece.size + 1) / 2;
         if (result < 0)
             return send_failed(send, result);
+        send->last = piece.size;
         progress_count(&send->progress, 1, piece.size);
     }
     return 0;
@@ -143,12 +150,16 @@ static int send_batch(struct send *send, const struct wherry_message *messages, 
         return code;
     }
     while (count > 0) {
+        /* the interrupt may have ended a wait whose message was begun, and so accepted: nothing would end the next one */
+        if (signals_caught())
+            return TOOL_SIGNAL + signals_caught();
         ssize_t sent = wherry_channel_send_many(send->channel, messages, count, send->deadline);
         if (sent < 0)
             return send_failed(send, (int)sent);
         uint64_t bytes = 0;
         for (ssize_t i = 0; i < sent; i++)
             bytes += messages[i].size;
+        send->last = sent > 0 ? messages[sent - 1].size : send->last;
         progress_count(&send->progress, (uint64_t)sent, bytes);
         messages += sent;
         count -= (size_t)sent;
@@ -178,15 +189,15 @@ static bool fits(void *context, size_t size)
     return result != -EMSGSIZE;
 }
 
-static int input_failed(const struct send *send, int error)
+static int input_failed(struct send *send, int error)
 {
     if (signals_caught())
         return TOOL_SIGNAL + signals_caught();
     if (error == -EMSGSIZE)
         return bad_message(send, send->input.given + 1, wherry_why());
-    if (error == -ETIMEDOUT)
-        return complain(TOOL_TIMED_OUT, "%s: it did not end in time; the %" PRIu64 " messages in it so far were sent",
-                        input_name(send), send->progress.messages);
+    send->input_late = error == -ETIMEDOUT;
+    if (send->input_late)
+        return TOOL_TIMED_OUT; /* said by end() */
     return complain(TOOL_FAILED, "%s: %s", input_name(send), strerror(-error));
 }
 
@@ -208,16 +219,40 @@ static int send_all(struct send *send)
     return code;
 }
 
+/* Close, and say how much went out whole when the time was too short.  Returns the exit code.
+ * A message that was begun counts as accepted; whether its rest got out as well is known only now. */
+static int end(struct send *send, int code)
+{
+    struct wherry_channel_stats stats = {.peers = 0};
+    struct progress *progress = &send->progress;
+    wherry_channel_stats(send->channel, &stats, sizeof stats);
+    int result = endpoint_end(send->channel, send->deadline);
+    bool cut = (result == -EAGAIN || result == -ETIMEDOUT) && progress->messages > 0;
+    if (cut) {
+        progress->messages--;
+        progress->bytes -= send->last;
+    } else if (code != TOOL_TIMED_OUT) {
+        return result == 0 || code != TOOL_OK ? code : endpoint_complain(endpoint_code(result), send->url);
+    }
+    const char *late = send->input_late ? "it did not end in time" : "the receiver did not take all in time";
+    /* a listening endpoint has begun one for each of its peers, at the most */
+    uint64_t doubtful = cut && stats.peers > 1 ? stats.peers - 1 : 0;
+    uint64_t sent = progress->messages > doubtful ? progress->messages - doubtful : 0;
+    return complain(code == TOOL_OK ? endpoint_code(-ETIMEDOUT) : code, "%s: %s; %s%" PRIu64 " message%s sent%s",
+                    send->input_late ? input_name(send) : send->url, late, doubtful ? "at least " : "", sent,
+                    sent == 1 ? " was" : "s were", cut ? ", what was begun is cut off" : "");
+}
+
 static int work(struct send *send)
 {
     struct wish wish = {.role = WHERRY_SEND};
     send->deadline = options_deadline(&send->options);
-    int code = endpoint_open(send->url, &wish, send->deadline, &send->channel);
+    int code = endpoint_open(send->url, &wish, &send->options, send->deadline, &send->channel);
     if (code != 0)
         return code;
     signals_watch(send->channel);
     progress_begin(&send->progress, &send->options, "sent", send->input.fd);
-    code = endpoint_close(send->channel, send->url, send->deadline, send_all(send));
+    code = end(send, send_all(send));
     progress_end(&send->progress);
     return code;
 }
@@ -250,8 +285,9 @@ const struct verb verb_send = {
             "      --with-nul     send each text with a NUL of its own\n"
             "      --type T       the type of the messages, where they carry one\n"
             "\n"
-            "-w bounds the whole: waiting for the receiver, reading and sending.  A message\n"
-            "that cannot be sent is named by its line; all before it were sent.\n",
+            "-w bounds the whole: waiting for the receiver, reading and sending; when it\n"
+            "passes, a line says how many messages went out whole.  A message that cannot be\n"
+            "sent is named by its line; all before it were sent.\n",
     .examples = "Examples:\n"
                 "  wherry send unix:./inbox access.log\n"
                 "  find . -print0 | wherry send -0 fifo:./names\n",

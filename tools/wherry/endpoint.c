@@ -4,8 +4,11 @@
 #include "endpoint.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "signals.h"
 #include "tool.h"
@@ -63,13 +66,72 @@ int endpoint_try(const char *url, const struct wish *wish, wherry_time deadline,
     return wherry_channel_open(url, wish->role, &options, deadline, ret_channel);
 }
 
-int endpoint_open(const char *url, const struct wish *wish, wherry_time deadline, struct wherry_channel **ret_channel)
+/* The directory that the URL's path is in, as the library finds it; false for what is in none.  The library has parsed the
+ * URL before, so that it is well-formed. */
+static bool directory_of(const char *url, char directory[static PATH_MAX])
+{
+    const char *at = url + strcspn(url, ":");
+    at += *at == ':';
+    if (strncmp(at, "//", 2) == 0)
+        at += 2;
+    size_t length = strcspn(at, "?"), used = 0, slash = 0;
+    if (*at == '@' || length >= PATH_MAX)
+        return false;
+    for (const char *end = at + length; at < end; at++) {
+        directory[used] = *at;
+        if (*at == '%' && end - at > 2) {
+            directory[used] = (char)strtol((const char[]){at[1], at[2], '\0'}, NULL, 16);
+            at += 2;
+        }
+        used++;
+        if (directory[used - 1] == '/')
+            slash = used;
+    }
+    directory[slash > 1 ? slash - 1 : slash] = '\0';
+    return slash > 0;
+}
+
+static bool lacks_directory(const char *url, char directory[static PATH_MAX])
+{
+    return directory_of(url, directory) && access(directory, F_OK) != 0 && errno == ENOENT;
+}
+
+void endpoint_waits(struct waiting *waiting, const char *url, const struct options *options)
+{
+    char directory[PATH_MAX];
+    wherry_time now = wherry_now();
+    if (waiting->since == 0)
+        waiting->since = now;
+    bool looked_at = !options->quiet && (options->verbose || isatty(STDERR_FILENO));
+    if (waiting->said || (!looked_at && now - waiting->since < WHERRY_SECOND) || !lacks_directory(url, directory))
+        return;
+    waiting->said = true;
+    note("waiting for %s: the directory %s does not exist", url, directory);
+}
+
+/* Nobody came in time. */
+static int nobody_came(int error, const char *url)
+{
+    char directory[PATH_MAX];
+    int code = endpoint_open_code(error);
+    if (code == TOOL_TIMED_OUT && lacks_directory(url, directory))
+        return complain(
+            code, "%s: nobody is there: the directory %s does not exist; correct the path, or start the other side",
+            url, directory);
+    return endpoint_complain(code, url);
+}
+
+int endpoint_open(const char *url, const struct wish *wish, const struct options *options, wherry_time deadline,
+                  struct wherry_channel **ret_channel)
 {
     /* There is no endpoint to interrupt before open() returns, so it is asked in slices, a signal looked for between
      * them.  They grow, for objects whose connecting takes longer than the first. */
     wherry_time slice = 100 * WHERRY_MILLISECOND;
+    struct waiting waiting = {.since = wherry_now()};
     for (;;) {
-        wherry_time until = wherry_after(slice);
+        wherry_time until = wherry_after(slice), second = waiting.since + WHERRY_SECOND;
+        if (until > second && wherry_now() < second)
+            until = second; /* then there may be something to say */
         if (until > deadline)
             until = deadline;
         int result = endpoint_try(url, wish, until, ret_channel);
@@ -79,7 +141,8 @@ int endpoint_open(const char *url, const struct wish *wish, wherry_time deadline
             return TOOL_SIGNAL + signals_caught();
         bool early = (result == -ETIMEDOUT || result == -EAGAIN) && until < deadline;
         if (!early)
-            return endpoint_complain(endpoint_open_code(result), url);
+            return nobody_came(result, url);
+        endpoint_waits(&waiting, url, options);
         if (slice < WHERRY_SECOND)
             slice *= 2;
     }
@@ -116,14 +179,14 @@ int endpoint_complain(int code, const char *url)
     return complain(code, "%s: %s", url, why);
 }
 
-bool endpoint_goes_on(int error, const char *url)
+bool endpoint_goes_on(int error, const char *url, bool keeps_on)
 {
     static wherry_time said;
-    if (error == -EBADMSG || error == -EPERM) {
+    if (keeps_on && (error == -EBADMSG || error == -EPERM)) {
         endpoint_complain(TOOL_FAILED, url);
         return true;
     }
-    if (error != -EMFILE && error != -ENFILE)
+    if ((error != -EMFILE && error != -ENFILE) || (!keeps_on && !endpoint_has(url, WHERRY_TRAIT_LISTENS)))
         return false;
     wherry_time now = wherry_now();
     if (said == 0 || now - said > 10 * WHERRY_SECOND) {
@@ -139,16 +202,22 @@ wherry_time endpoint_grace(wherry_time deadline)
     return signals_caught() && grace < deadline ? grace : deadline;
 }
 
-int endpoint_close(struct wherry_channel *channel, const char *url, wherry_time deadline, int code)
+int endpoint_end(struct wherry_channel *channel, wherry_time deadline)
 {
     /* A flush can be ended by a signal, a close cannot.  The first one after a signal may find the interrupt still rung. */
     int flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
     if (flushed == -ECANCELED)
         flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
-    if (flushed < 0 && flushed != -EOPNOTSUPP && code == TOOL_OK)
-        code = endpoint_complain(endpoint_code(flushed), url);
     signals_watch(NULL);
-    int result = wherry_channel_close(channel, code == TOOL_OK ? endpoint_grace(deadline) : WHERRY_NOW);
+    int closed = wherry_channel_close(channel, WHERRY_NOW);
+    /* what the flush could not wait for is tried again by the close, which has the last word; a failure drops it instead */
+    bool again = flushed == -EAGAIN || flushed == -ETIMEDOUT || flushed == -ECANCELED || flushed == -EOPNOTSUPP;
+    return closed < 0 || again ? closed : flushed;
+}
+
+int endpoint_close(struct wherry_channel *channel, const char *url, wherry_time deadline, int code)
+{
+    int result = endpoint_end(channel, deadline);
     if (result == 0 || code != TOOL_OK)
         return code;
     return endpoint_complain(endpoint_code(result), url);

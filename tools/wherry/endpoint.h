@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <wherry/wherry.h>
 
+#include "options.h"
+
 /* A verb's own defaults; the URL wins over them. */
 struct wish {
     enum wherry_role role;
@@ -27,7 +29,18 @@ bool endpoint_says(const char *url, const char *key);
 int endpoint_try(const char *url, const struct wish *wish, wherry_time deadline, struct wherry_channel **ret_channel);
 
 /* Open, waiting until the deadline or a signal.  0, or the exit code with the failure said. */
-int endpoint_open(const char *url, const struct wish *wish, wherry_time deadline, struct wherry_channel **ret_channel);
+int endpoint_open(const char *url, const struct wish *wish, const struct options *options, wherry_time deadline,
+                  struct wherry_channel **ret_channel);
+
+/* A wait for an address to appear; {0} when there is none. */
+struct waiting {
+    wherry_time since;
+    bool said;
+};
+
+/* The address of `url` is not there yet.  Where its directory is missing as well that is said, once: at once to who looks on
+ * (a terminal, -v), else after a second. */
+void endpoint_waits(struct waiting *waiting, const char *url, const struct options *options);
 
 /* Open failed with `error`: the exit code. */
 int endpoint_open_code(int error);
@@ -39,14 +52,19 @@ int endpoint_code(int error);
  * that is put in front of them. */
 int endpoint_complain(int code, const char *url);
 
-/* A receive on `url` failed: whether that concerns one peer alone (foreign bytes, a uid that may not), or a lack of
- * descriptors that passes, so that who serves many goes on.  Then it was said: a lack no more than once in ten seconds. */
-bool endpoint_goes_on(int error, const char *url);
+/* A receive on `url` failed: whether it can go on, since that was a lack of descriptors, which passes as peers go, or, for
+ * whoever keeps on, foreign bytes or a uid that may not, which are the matter of one peer alone.  Then it was said: a lack no
+ * more than once in ten seconds. */
+bool endpoint_goes_on(int error, const char *url, bool keeps_on);
 
 /* When a signal came, the time that is left to deliver what was taken; else `deadline`. */
 wherry_time endpoint_grace(wherry_time deadline);
 
-/* Close; the exit code is `code`, or that of the failure, which is said, when `code` is 0. */
+/* Deliver until `deadline` what is kept, or for the time that a signal leaves, and close.  Returns 0; -EAGAIN or -ETIMEDOUT: a
+ * message that was begun is cut off; or another -errno.  Nothing is said. */
+int endpoint_end(struct wherry_channel *channel, wherry_time deadline);
+
+/* The same; the exit code is `code`, or that of the failure, which is said, when `code` is 0. */
 int endpoint_close(struct wherry_channel *channel, const char *url, wherry_time deadline, int code);
 
 /* For verbs that hold many connections: as many descriptors as the hard limit allows. */

@@ -43,7 +43,9 @@ const char *parse_duration(const char *text, wherry_time *ret_duration)
         while (isdigit((unsigned char)*++text))
             ;
     wherry_time unit = unit_of(text);
-    if (digits == point || (*point == '.' && text == point + 1) || unit == 0)
+    /* ".5" is half a second, "1." and "." are nothing */
+    bool empty = *point == '.' ? text == point + 1 : digits == point;
+    if (empty || unit == 0)
         return "is no duration: write a number and us, ms, s, m, h or d, such as 500ms";
     if (__builtin_mul_overflow(whole, unit, &whole))
         return "is longer than a clock can count";
@@ -82,10 +84,10 @@ struct options options_of(const struct verb *verb)
 }
 
 static const char common_help[] = "  -w, --timeout DUR  give up after DUR: a number with us, ms, s, m, h or d\n"
-                                  "                     (seconds without)\n"
+                                  "                     (seconds without), such as 1.5s or .5\n"
                                   "  -q, --quiet        no progress\n"
                                   "  -v, --verbose      say more on standard error: what went through, how fast\n"
-                                  "      --color[=WHEN] auto, always or never; nothing is coloured here\n"
+                                  "      --color[=WHEN] auto, always or never; no output is coloured\n"
                                   "  -h, --help         this text\n"
                                   "  -V, --version      the version\n";
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <wherry/wherry.h>
 
+#include "endpoint.h"
 #include "options.h"
 #include "outbox.h"
 #include "progress.h"
@@ -47,6 +48,7 @@ struct relay {
     uint64_t lost;      /* messages taken and not delivered */
     int code;
     wherry_time deadline;
+    struct waiting to_waits;
 };
 
 /* The link that messages of this peer of FROM go through, now first in the list; made when there is none and `make`.

@@ -114,6 +114,7 @@ static void open_to(struct relay *relay, struct link *link)
     int result = endpoint_try(relay->to_url, &wish, WHERRY_NOW, &link->to);
     if (result == 0) {
         relay->progressed = true;
+        relay->to_waits = (struct waiting){0};
         return;
     }
     if (result != -EAGAIN && result != -ETIMEDOUT) {
@@ -121,6 +122,7 @@ static void open_to(struct relay *relay, struct link *link)
         give_up(relay, link);
         return;
     }
+    endpoint_waits(&relay->to_waits, relay->to_url, &relay->options);
     link->retry_step = link->retry_step ? link->retry_step * 2 : WHERRY_MILLISECOND;
     if (link->retry_step > 50 * WHERRY_MILLISECOND)
         link->retry_step = 50 * WHERRY_MILLISECOND;
