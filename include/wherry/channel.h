@@ -47,6 +47,13 @@ enum wherry_read_ahead {
     WHERRY_READ_AHEAD_NO = 2,
 };
 
+/* Whether a message that a receiver had on loan when it died is given to another one, marked WHERRY_REDELIVERED. */
+enum wherry_redeliver {
+    WHERRY_REDELIVER_DEFAULT = 0, /* yes */
+    WHERRY_REDELIVER_YES = 1,
+    WHERRY_REDELIVER_NO = 2, /* it is dropped, and counted */
+};
+
 /* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
  * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
  * has no use for are -EINVAL too, so that nothing asked for is silently ignored; one that only its other side uses, such as
@@ -58,7 +65,8 @@ struct wherry_channel_options {
     uint64_t max_message;  /* bytes; larger ones are refused in both directions; default 16 MiB */
     uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB aside;
                             * default 16 x max_message */
-    uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives */
+    uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives; shm: bytes of each sender's
+                            * lane, a power of two from 4096 to 2 GiB, 1 MiB unless said, the maker's word */
     uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
     uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
     uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one, whose
@@ -71,6 +79,9 @@ struct wherry_channel_options {
                             * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself once
                             * it has ended and was sent as many messages as came from it */
     enum wherry_read_ahead read_ahead; /* byte streams; URL key: read_ahead=yes|no */
+    bool keep;             /* shm: the ring and what is in it outlive all processes */
+    uint32_t places;       /* shm: how many endpoints there can be at a time; default and most 64; the maker's word */
+    enum wherry_redeliver redeliver; /* shm: what becomes of a message whose borrower died; URL key: redeliver=yes|no */
 };
 
 #ifdef __cplusplus
@@ -192,8 +203,9 @@ WHERRY_API ssize_t wherry_channel_send_many(struct wherry_channel *channel, cons
  * FIFO, whose next reader would find the front of a message without it. */
 WHERRY_API int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline);
 
-/* Get `size` bytes of memory to write a message into; then commit or abandon it.  One reservation an endpoint at a time:
- * -EBUSY.  Aligned to 16 bytes.  Returns 0, -EMSGSIZE, -ENOMEM, or as a send. */
+/* Get `size` bytes of memory to write a message into; then commit or abandon it, in the same thread.  One reservation an endpoint
+ * at a time: -EBUSY.  Where it is the object's own memory (trait in-place) it is aligned to 8 bytes, other sends of the thread are
+ * -EBUSY until then, and those of other threads wait; elsewhere to 16.  Returns 0, -EMSGSIZE, -ENOMEM, or as a send. */
 WHERRY_API int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline);
 
 /* Send what was written: message->data is what reserve gave, message->size at most what was reserved.  Returns as

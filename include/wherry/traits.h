@@ -39,6 +39,7 @@ extern "C" {
 #define WHERRY_TRAIT_IN_PLACE (UINT64_C(1) << 20)     /* [13] reserve and borrow hand out the object's own memory */
 #define WHERRY_TRAIT_PEER (UINT64_C(1) << 21)         /* [14] the kernel vouches for who sent a message */
 #define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type; on byte streams with frame=length alone */
+#define WHERRY_TRAIT_TICKS (UINT64_C(1) << 23)        /* [10] a wait in a call looks 20 times a second at who is alive */
 
 struct wherry_traits {
     const char *scheme;  /* "unix+seqpacket" */
@@ -47,7 +48,7 @@ struct wherry_traits {
     const char *sample;  /* a URL to try it with: {path} stands for a path in a directory of the caller's, {name} for a
                           * unique word, {fds} for descriptors; demo, bench and conformance suite open it */
     uint64_t bits;       /* WHERRY_TRAIT_... */
-    uint64_t largest;    /* bytes of the largest message that the kernel object takes whole; 0: no limit of its own */
+    uint64_t largest;    /* bytes of the largest message that the object takes whole, as it is by default; 0: no limit of its own */
     int64_t default_type; /* [16] what a message is when the sender names no type */
 };
 

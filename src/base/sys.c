@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +25,18 @@ static int raw_epoll_pwait2(int epoll, struct epoll_event *events, int count, co
 }
 #define epoll_pwait2 raw_epoll_pwait2
 
+static int raw_membarrier(int command, unsigned flags)
+{
+    return (int)syscall(SYS_membarrier, command, flags, 0);
+}
+#define membarrier raw_membarrier
+
+static int raw_pidfd_open(pid_t pid, unsigned flags)
+{
+    return (int)syscall(SYS_pidfd_open, pid, flags);
+}
+#define pidfd_open raw_pidfd_open
+
 #define WRAPPER(name, result, parameters, arguments)                                                                   \
     static result real_##name parameters                                                                               \
     {                                                                                                                  \
@@ -31,6 +44,8 @@ static int raw_epoll_pwait2(int epoll, struct epoll_event *events, int count, co
     }
 WHERRY__SYS_TABLE(WRAPPER)
 #undef epoll_pwait2
+#undef membarrier
+#undef pidfd_open
 
 #define ENTRY(name, result, parameters, arguments) .name = real_##name,
 struct wherry__sys wherry__sys = {WHERRY__SYS_TABLE(ENTRY)};

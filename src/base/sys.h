@@ -59,7 +59,18 @@
     X(epoll_wait, int, (int epoll, struct epoll_event *events, int count, int timeout),                                \
       (epoll, events, count, timeout))                                                                                 \
     X(ppoll, int, (struct pollfd * fds, nfds_t count, const struct timespec *timeout), (fds, count, timeout, NULL))    \
-    X(eventfd, int, (unsigned value, int flags), (value, flags))
+    X(eventfd, int, (unsigned value, int flags), (value, flags))                                                       \
+    X(mkdirat, int, (int directory, const char *path, mode_t mode), (directory, path, mode))                           \
+    X(linkat, int, (int from_directory, const char *from, int directory, const char *path, int flags),                 \
+      (from_directory, from, directory, path, flags))                                                                  \
+    X(ftruncate, int, (int fd, off_t size), (fd, size))                                                                \
+    X(fallocate, int, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size))                          \
+    X(pwrite, ssize_t, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))                        \
+    X(pread, ssize_t, (int fd, void *data, size_t size, off_t at), (fd, data, size, at))                               \
+    X(mmap, void *, (void *at, size_t size, int protection, int flags, int fd, off_t offset),                          \
+      (at, size, protection, flags, fd, offset))                                                                       \
+    X(pidfd_open, int, (pid_t pid, unsigned flags), (pid, flags))                                                      \
+    X(membarrier, int, (int command, unsigned flags), (command, flags))
 
 #define WHERRY__SYS_ENTRY(name, result, parameters, arguments) result(*name) parameters;
 struct wherry__sys {

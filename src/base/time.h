@@ -15,17 +15,22 @@ bool wherry__deadline_passed(wherry_time deadline);
  * those calls take for "no time-out", when the deadline is WHERRY_FOREVER. */
 const struct timespec *wherry__deadline_left(wherry_time deadline, struct timespec *storage);
 
+static inline void wherry__breathe_once(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#else
+    __asm__ volatile("");
+#endif
+}
+
 /* Between two looks of a spinning wait: leaves the core's units to its other thread, for some tens of nanoseconds. */
 static inline void wherry__breathe(void)
 {
     for (int i = 0; i < 16; i++)
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        __asm__ volatile("yield");
-#else
-        __asm__ volatile("");
-#endif
+        wherry__breathe_once();
 }
 
 /* The failure to report when a deadline ended a wait: -EAGAIN for WHERRY_NOW and what was past at the call's start,

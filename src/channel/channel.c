@@ -46,7 +46,7 @@ int wherry__channel_enter_child(struct wherry_channel *channel)
             atomic_store(&channel->turns[1].word, 0);
             pthread_mutex_init(&channel->lock, NULL);
             channel->lent = false;
-            channel->rung = false;
+            channel->rung[0] = channel->rung[1] = false;
             endpoint->born = wherry__generation();
         }
     }
@@ -73,12 +73,12 @@ int wherry_channel_receive_fd(struct wherry_channel *channel)
         return wherry__fail(EOPNOTSUPP, "%s: a %s has nothing to poll", channel->config.name,
                             channel->endpoint.transport->traits.object);
     }
-    atomic_store_explicit(&channel->polled, true, memory_order_relaxed);
-    if (result == 0) { /* else a thread waits inside, and will see to the bell */
-        wherry__channel_update_bell(channel);
+    bool inside = result == 0; /* else a thread waits inside, and will see to the bell */
+    atomic_store_explicit(&channel->polled[WHERRY__RECEIVING], true, memory_order_relaxed);
+    result = inside ? wherry__channel_update_bell(channel, WHERRY__RECEIVING) : 0;
+    if (inside)
         wherry__channel_leave(channel, WHERRY__RECEIVING);
-    }
-    return wherry__wait_descriptor(&channel->endpoint.receiving);
+    return result < 0 ? result : wherry__wait_descriptor(&channel->endpoint.receiving);
 }
 
 int wherry_channel_send_fd(struct wherry_channel *channel)
@@ -93,6 +93,18 @@ int wherry_channel_send_fd(struct wherry_channel *channel)
     if (!(channel->endpoint.transport->traits.bits & WHERRY_TRAIT_POLLABLE))
         return wherry__fail(EOPNOTSUPP, "%s: a %s has nothing to poll", channel->config.name,
                             channel->endpoint.transport->traits.object);
+    if (channel->endpoint.transport->watch) {
+        int result = wherry__channel_enter(channel, WHERRY__SENDING, WHERRY_NOW);
+        if (result < 0 && result != -EAGAIN)
+            return result;
+        bool inside = result == 0;
+        atomic_store_explicit(&channel->polled[WHERRY__SENDING], true, memory_order_relaxed);
+        result = inside ? wherry__channel_update_bell(channel, WHERRY__SENDING) : 0;
+        if (inside)
+            wherry__channel_leave(channel, WHERRY__SENDING);
+        if (result < 0)
+            return result;
+    }
     return wherry__wait_descriptor(&channel->endpoint.sending);
 }
 
@@ -104,6 +116,9 @@ void wherry_channel_interrupt(struct wherry_channel *channel)
     if (channel->endpoint.born == wherry__generation()) { /* in a forked child the bells' numbers may be somebody else's */
         wherry__wait_ring(&channel->endpoint.receiving);
         wherry__wait_ring(&channel->endpoint.sending);
+        if (channel->endpoint.transport->nudge)
+            for (int i = 0; i < 2; i++)
+                channel->endpoint.transport->nudge(&channel->endpoint, i);
     }
     wherry__turn_nudge(&channel->turns[0]);
     wherry__turn_nudge(&channel->turns[1]);

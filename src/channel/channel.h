@@ -24,8 +24,8 @@ struct wherry_channel {
 
     unsigned spins_missed;   /* spins in vain since the last that paid; under the receiving turn, as the next */
     unsigned sleeps_to_come; /* until the next spin */
-    _Atomic bool polled; /* somebody has the receive descriptor */
-    bool rung;           /* the receiving bell rings for what lies in memory; under the receiving turn */
+    _Atomic bool polled[2]; /* somebody has the descriptor of that direction */
+    bool rung[2];           /* its bell rings for what can be had; under the direction's turn */
 
     _Atomic bool lent; /* between borrow and return, during which the borrower has the receiving turn */
     pthread_t borrower;
@@ -33,6 +33,7 @@ struct wherry_channel {
     uint32_t lent_flags;
 
     _Atomic bool reserved;
+    pthread_t reserver; /* in place: the thread that has the sending turn until it commits */
     void *reserve_data;
     size_t reserve_size, reserve_capacity;
 };

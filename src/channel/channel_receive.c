@@ -11,8 +11,8 @@
 
 static inline void after_receive(struct wherry_channel *channel)
 {
-    if (atomic_load_explicit(&channel->polled, memory_order_relaxed))
-        wherry__channel_update_bell(channel);
+    if (__builtin_expect(atomic_load_explicit(&channel->polled[WHERRY__RECEIVING], memory_order_relaxed), 0))
+        wherry__channel_update_bell(channel, WHERRY__RECEIVING); /* its failure is receive_fd's to report */
 }
 
 static int find_message(struct wherry_channel *channel, void *buffer, size_t capacity, struct wherry_loan *ret_loan,
@@ -77,6 +77,8 @@ static inline int receive(struct wherry_channel *channel, void *buffer, size_t c
     result = find_message(channel, buffer, buffer ? capacity : 0, loan, deadline);
     if (result == 1 && loan->info.size > capacity) {
         result = wherry__fail_quietly(EMSGSIZE, "the message is larger than the buffer; the size that suffices is given");
+        if (channel->endpoint.transport->put_back)
+            channel->endpoint.transport->put_back(&channel->endpoint);
     } else if (result == 1) {
         if (loan->data != buffer && loan->info.size)
             memcpy(buffer, loan->data, loan->info.size);
@@ -127,6 +129,8 @@ int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *re
         return result;
     }
     *ret_loan = loan;
+    if (channel->endpoint.transport->lend)
+        channel->endpoint.transport->lend(&channel->endpoint);
     channel->borrower = pthread_self();
     channel->lent_size = loan.info.size;
     channel->lent_flags = loan.info.flags;

@@ -57,6 +57,12 @@ static int finish_begun(struct wherry_channel *channel, uint64_t to, struct wher
     }
 }
 
+static inline void after_send(struct wherry_channel *channel)
+{
+    if (__builtin_expect(atomic_load_explicit(&channel->polled[WHERRY__SENDING], memory_order_relaxed), 0))
+        wherry__channel_update_bell(channel, WHERRY__SENDING); /* its failure is send_fd's to report */
+}
+
 /* Messages accepted, or the failure when there were none. */
 static ssize_t send_messages(struct wherry_channel *channel, const struct wherry_message *messages, size_t count,
                              unsigned flags, wherry_time deadline)
@@ -86,6 +92,18 @@ static ssize_t send_messages(struct wherry_channel *channel, const struct wherry
     return done > 0 ? (ssize_t)done : result;
 }
 
+/* The thread that has a reservation in the object's own memory would wait for itself. */
+static inline bool holds_place(const struct wherry_channel *channel)
+{
+    return atomic_load_explicit(&channel->reserved, memory_order_relaxed) && channel->endpoint.transport->try_reserve &&
+           (!channel->threads || pthread_equal(channel->reserver, pthread_self()));
+}
+
+static int refuse_second_place(const struct wherry_channel *channel)
+{
+    return wherry__fail(EBUSY, "%s: a reservation is open; commit or abandon it first", channel->config.name);
+}
+
 /* Checks all before any is sent, so that a bad one stops the call where it stands. */
 static ssize_t send_checked(struct wherry_channel *channel, const struct wherry_message *messages, size_t count,
                             unsigned flags, wherry_time deadline)
@@ -98,6 +116,8 @@ static ssize_t send_checked(struct wherry_channel *channel, const struct wherry_
         good++;
     if (good == 0 && result < 0)
         return result;
+    if (__builtin_expect(holds_place(channel), 0))
+        return refuse_second_place(channel);
     result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
     if (result < 0)
         return result;
@@ -109,6 +129,7 @@ static ssize_t send_checked(struct wherry_channel *channel, const struct wherry_
         wherry__count(&channel->endpoint.counters.sent_messages, (uint64_t)sent);
         wherry__count(&channel->endpoint.counters.sent_bytes, bytes);
     }
+    after_send(channel);
     wherry__channel_leave(channel, WHERRY__SENDING);
     return sent;
 }
@@ -180,21 +201,59 @@ int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline)
     return result;
 }
 
-/* ---- in place, through one buffer ---- */
+/* ---- in place ---- */
 
-int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline)
+/* Memory of the object: the turn is kept until commit or abandon. */
+static int reserve_in_object(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline)
 {
-    (void)deadline; /* memory of our own is there at once; the wait is in commit */
-    struct wherry_message message = {.data = "", .size = size};
-    int result = check_message(channel, &message);
-    if (result == 0 && channel->endpoint.born != wherry__generation())
-        result = wherry__channel_enter_child(channel);
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    struct wherry__patience patience = {.deadline = deadline};
+    if (holds_place(channel))
+        return refuse_second_place(channel);
+    int result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
     if (result < 0)
         return result;
-    if (!(channel->config.role & WHERRY_SEND))
-        return wherry__channel_refuse_role(channel, WHERRY__SENDING);
+    while ((result = endpoint->transport->try_reserve(endpoint, size, ret_data)) == -EAGAIN)
+        if ((result = wherry__be_patient(channel, WHERRY__SENDING, 0, &patience)) < 0)
+            break;
+    if (result < 0) {
+        after_send(channel);
+        wherry__channel_leave(channel, WHERRY__SENDING);
+        return result;
+    }
+    channel->reserve_data = *ret_data;
+    channel->reserve_size = size;
+    channel->reserver = pthread_self();
+    atomic_store_explicit(&channel->reserved, true, memory_order_relaxed);
+    return 0;
+}
+
+static void leave_object(struct wherry_channel *channel)
+{
+    channel->reserve_data = NULL;
+    atomic_store_explicit(&channel->reserved, false, memory_order_relaxed);
+    after_send(channel);
+    wherry__channel_leave(channel, WHERRY__SENDING);
+}
+
+static int commit_in_object(struct wherry_channel *channel, const struct wherry_message *message)
+{
+    int result = check_message(channel, message);
+    if (result == 0)
+        result = channel->endpoint.transport->commit(&channel->endpoint, message);
+    if (result < 0)
+        return result;
+    wherry__count(&channel->endpoint.counters.sent_messages, 1);
+    wherry__count(&channel->endpoint.counters.sent_bytes, message->size);
+    leave_object(channel);
+    return 0;
+}
+
+/* A buffer of our own, which commit sends. */
+static int reserve_in_buffer(struct wherry_channel *channel, size_t size, void **ret_data)
+{
     if (atomic_exchange_explicit(&channel->reserved, true, memory_order_acquire))
-        return wherry__fail(EBUSY, "%s: a reservation is open; commit or abandon it first", channel->config.name);
+        return refuse_second_place(channel);
     if (size > channel->reserve_capacity || !channel->reserve_data) {
         size_t capacity = wherry__size_grow(channel->reserve_capacity, size, 4096, channel->config.max_message + 4096);
         void *data = malloc(capacity); /* aligned to 16, as max_align_t is */
@@ -211,6 +270,20 @@ int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **r
     return 0;
 }
 
+int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline)
+{
+    struct wherry_message message = {.data = "", .size = size};
+    int result = check_message(channel, &message);
+    if (result == 0 && channel->endpoint.born != wherry__generation())
+        result = wherry__channel_enter_child(channel);
+    if (result < 0)
+        return result;
+    if (!(channel->config.role & WHERRY_SEND))
+        return wherry__channel_refuse_role(channel, WHERRY__SENDING);
+    return channel->endpoint.transport->try_reserve ? reserve_in_object(channel, size, ret_data, deadline)
+                                                    : reserve_in_buffer(channel, size, ret_data); /* the wait is in commit */
+}
+
 int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_message *message, unsigned flags,
                           wherry_time deadline)
 {
@@ -218,6 +291,12 @@ int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_me
         message->size > channel->reserve_size)
         return wherry__fail(EINVAL, "%s: commit takes the data that reserve gave, and no more than was reserved",
                             channel->config.name);
+    if (channel->endpoint.transport->commit) {
+        if (channel->endpoint.born != wherry__generation())
+            return wherry__channel_enter_child(channel);
+        return flags & ~WHERRY_MORE ? wherry__fail(EINVAL, "%s: unknown flags 0x%x", channel->config.name, flags)
+                                    : commit_in_object(channel, message);
+    }
     int result = wherry_channel_send_message(channel, message, flags, deadline);
     if (result == 0)
         wherry_channel_abandon(channel);
@@ -226,5 +305,8 @@ int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_me
 
 void wherry_channel_abandon(struct wherry_channel *channel)
 {
-    atomic_store_explicit(&channel->reserved, false, memory_order_release); /* pairs with the exchange in reserve */
+    if (!channel->endpoint.transport->try_reserve)
+        atomic_store_explicit(&channel->reserved, false, memory_order_release); /* pairs with the exchange in reserve */
+    else if (holds_place(channel) && channel->endpoint.born == wherry__generation())
+        leave_object(channel);
 }

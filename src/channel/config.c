@@ -37,6 +37,9 @@ static const struct option {
     FIELD(inheritable, FLAG, 0),
     FIELD(report_ends, FLAG, WHERRY__OPTION_BACKLOG),
     FIELD(read_ahead, YES_NO, WHERRY__OPTION_READ_AHEAD),
+    FIELD(keep, FLAG, WHERRY__OPTION_RING),
+    FIELD(places, NUMBER, WHERRY__OPTION_RING),
+    FIELD(redeliver, YES_NO, WHERRY__OPTION_RING),
 #undef FIELD
 };
 enum { OPTION_COUNT = sizeof options_table / sizeof *options_table };
@@ -112,18 +115,22 @@ static const char *parse_value(const struct option *option, const char *text, vo
     case YES_NO:
         if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
             return "yes or no";
-        *(enum wherry_read_ahead *)field = text[0] == 'y' ? WHERRY_READ_AHEAD_YES : WHERRY_READ_AHEAD_NO;
+        *(int *)field = text[0] == 'y' ? 1 : 2; /* WHERRY_..._YES, WHERRY_..._NO */
         return NULL;
     }
     return "a value";
 }
+
+_Static_assert(sizeof(enum wherry_read_ahead) == sizeof(int) && sizeof(enum wherry_redeliver) == sizeof(int) &&
+                   WHERRY_READ_AHEAD_YES == 1 && WHERRY_READ_AHEAD_NO == 2 && WHERRY_REDELIVER_YES == 1 && WHERRY_REDELIVER_NO == 2,
+               "YES_NO reads and writes them alike");
 
 static size_t value_size(enum value value)
 {
     static const size_t sizes[] = {[SIZE] = sizeof(uint64_t),   [NUMBER] = sizeof(uint32_t),
                                    [OCTAL] = sizeof(uint32_t),  [TEXT] = sizeof(char *),
                                    [DURATION] = sizeof(wherry_time), [FLAG] = sizeof(bool),
-                                   [YES_NO] = sizeof(enum wherry_read_ahead)};
+                                   [YES_NO] = sizeof(int)};
     return sizes[value];
 }
 
@@ -229,6 +236,8 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
         return wherry__fail(EINVAL, "%s: options.side is %d, which is no side", name, (int)ret->side);
     if ((unsigned)ret->read_ahead > WHERRY_READ_AHEAD_NO)
         return wherry__fail(EINVAL, "%s: options.read_ahead is %d, which means nothing", name, (int)ret->read_ahead);
+    if ((unsigned)ret->redeliver > WHERRY_REDELIVER_NO)
+        return wherry__fail(EINVAL, "%s: options.redeliver is %d, which means nothing", name, (int)ret->redeliver);
     if (ret->mode > 0777)
         return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name, ret->mode);
     if (ret->spin < 0)
@@ -275,6 +284,9 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->inheritable = options->inheritable;
     config->report_ends = options->report_ends;
     config->read_ahead = options->read_ahead;
+    config->keep = options->keep;
+    config->drops = options->redeliver == WHERRY_REDELIVER_NO;
+    config->places = options->places;
     return 0;
 }
 

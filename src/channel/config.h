@@ -24,6 +24,8 @@ struct wherry__config {
     wherry_time spin;
     bool single_thread, inheritable, report_ends;
     enum wherry_read_ahead read_ahead;
+    bool keep, drops; /* drops: redeliver=no */
+    uint32_t places;
 };
 
 /* Bits of wherry__transport.options: the options that a transport has a use for, beyond those all take (max_message,
@@ -36,6 +38,7 @@ struct wherry__config {
 #define WHERRY__OPTION_WRITERS (1u << 5)
 #define WHERRY__OPTION_UID (1u << 6)
 #define WHERRY__OPTION_READ_AHEAD (1u << 7)
+#define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver */
 
 /* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for
  * wherry_channel_pair(). */

@@ -19,7 +19,8 @@ static void free_channel(struct wherry_channel *channel)
     wherry__wait_fini(&endpoint->sending, endpoint->born);
     wherry__config_fini(&channel->config);
     free(endpoint->state);
-    free(channel->reserve_data);
+    if (!endpoint->transport || !endpoint->transport->try_reserve)
+        free(channel->reserve_data);
     free(channel);
 }
 

@@ -10,14 +10,21 @@
 
 /* Spins that are in vain become as rare as one in 2^RAREST_SPIN sleeps. */
 enum { SHORT_SPIN = 10 * WHERRY_MICROSECOND, RAREST_SPIN = 10 };
+/* Where a look costs no system call, this many of them for one at the clock. */
+enum { QUICK_LOOKS = 16 };
 
-/* The bell that read-ahead rang has been answered: memory is empty.  Before the look at `interrupts`, whose bell it may
- * be too: interrupt() counts before it rings. */
-void wherry__channel_silence(struct wherry_channel *channel)
+static struct wherry__wait *set_of(struct wherry_channel *channel, enum wherry__direction direction)
 {
-    if (channel->rung) {
-        channel->rung = false;
-        wherry__wait_silence(&channel->endpoint.receiving);
+    return direction == WHERRY__SENDING ? &channel->endpoint.sending : &channel->endpoint.receiving;
+}
+
+/* The bell that rang for what could be had has been answered.  Before the look at `interrupts`, whose bell it may
+ * be too: interrupt() counts before it rings. */
+static void silence(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    if (channel->rung[direction]) {
+        channel->rung[direction] = false;
+        wherry__wait_silence(set_of(channel, direction));
     }
 }
 
@@ -80,7 +87,12 @@ static bool spins_on(struct wherry_channel *channel, struct wherry__patience *pa
     if (!patience->spun)
         return false;
     patience->waited = true;
-    wherry__breathe();
+    if (channel->endpoint.transport->is_quick && ++patience->looks % QUICK_LOOKS) {
+        wherry__breathe_once();
+        return true;
+    }
+    if (!channel->endpoint.transport->is_quick)
+        wherry__breathe();
     wherry_time now = wherry_now();
     if (now < patience->spin_until && now < patience->deadline) {
         if (channel->endpoint.by_events)
@@ -103,15 +115,13 @@ int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction di
         if (look(channel, direction, patience))
             return 0;
         patience->expired = true;
-        if (direction == WHERRY__RECEIVING)
-            wherry__channel_silence(channel);
+        silence(channel, direction);
         int result = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
         return result < 0 ? result : no_more_patience(patience, direction);
     }
     if (direction == WHERRY__RECEIVING && spins_on(channel, patience))
         return 0;
-    if (direction == WHERRY__RECEIVING)
-        wherry__channel_silence(channel);
+    silence(channel, direction);
     bool pending = atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[direction];
     if (pending && look(channel, direction, patience))
         return 0;
@@ -134,17 +144,30 @@ int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction di
 
 
 
-/* For those who poll: the bell rings while memory holds what the kernel no longer shows. */
-void wherry__channel_update_bell(struct wherry_channel *channel)
+/* Whether something can be had in a direction without the kernel's showing it. */
+static int find_ready(struct wherry_channel *channel, enum wherry__direction direction)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
-    bool ready = endpoint->transport->ready && endpoint->transport->ready(endpoint);
-    if (ready && !channel->rung) {
-        channel->rung = true;
-        wherry__wait_ring(&endpoint->receiving);
-    } else if (!ready) {
-        wherry__channel_silence(channel);
-        if (atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[WHERRY__RECEIVING])
-            wherry__wait_ring(&endpoint->receiving); /* it was not ours alone */
+    int result = 0;
+    wherry__channel_lock(channel);
+    if (endpoint->transport->watch)
+        result = endpoint->transport->watch(endpoint, direction);
+    else if (direction == WHERRY__RECEIVING && endpoint->transport->ready)
+        result = endpoint->transport->ready(endpoint);
+    wherry__channel_unlock(channel);
+    return result;
+}
+
+int wherry__channel_update_bell(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    int ready = find_ready(channel, direction);
+    if (ready > 0 && !channel->rung[direction]) {
+        channel->rung[direction] = true;
+        wherry__wait_ring(set_of(channel, direction));
+    } else if (ready == 0) {
+        silence(channel, direction);
+        if (atomic_load_explicit(&channel->interrupts, memory_order_acquire) != channel->answered[direction])
+            wherry__wait_ring(set_of(channel, direction)); /* it was not ours alone */
     }
+    return ready < 0 ? ready : 0;
 }

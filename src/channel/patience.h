@@ -61,10 +61,8 @@ struct wherry__patience {
 int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
                        struct wherry__patience *patience);
 
-/* The bell that read-ahead rang has been answered: memory is empty. */
-void wherry__channel_silence(struct wherry_channel *channel);
-/* For those who poll: the bell rings while memory holds what the kernel no longer shows. */
-void wherry__channel_update_bell(struct wherry_channel *channel);
+/* For those who poll, with the turn taken: the bell rings while something can be had that the kernel does not show.  0 or -errno. */
+int wherry__channel_update_bell(struct wherry_channel *channel, enum wherry__direction direction);
 
 /* ---- channel_send.c ---- */
 

@@ -96,6 +96,28 @@ struct wherry__transport {
     /* Whether a message may be had without the kernel: rings the bell for those who poll. */
     bool (*ready)(struct wherry__endpoint *endpoint);
 
+    /* For objects whose memory is shared.  Reserve `size` bytes in place, with the sending turn taken until commit or
+     * abandon: 0, -EAGAIN or another -errno as try_send().  NULL: reserve() hands out a buffer, and commit() sends it. */
+    int (*try_reserve)(struct wherry__endpoint *endpoint, size_t size, void **ret_data);
+    int (*commit)(struct wherry__endpoint *endpoint, const struct wherry_message *message);
+
+    /* The message of the last try_borrow() goes to the user for a time, until give_back().  NULL: nothing to do. */
+    void (*lend)(struct wherry__endpoint *endpoint);
+    /* The message of the last try_borrow() stays: it did not fit.  NULL: nothing to do. */
+    void (*put_back)(struct wherry__endpoint *endpoint);
+
+    /* For objects that the kernel shows no event of: somebody polls the direction's wait set.  Called when its descriptor is
+     * first asked for and at the end of every call in that direction from then on, with the turn taken: see to it that the
+     * set becomes ready when there is something.  1: there is already; 0; -errno with the sentence set.  NULL: the set
+     * holds all that counts, and ready() says what lies in memory. */
+    int (*watch)(struct wherry__endpoint *endpoint, enum wherry__direction direction);
+
+    /* End a wait() under way.  Async-signal-safe.  NULL: the set's bell does. */
+    void (*nudge)(struct wherry__endpoint *endpoint, enum wherry__direction direction);
+
+    /* A try costs no system call: who spins asks without a pause. */
+    bool is_quick;
+
     /* Wait in place of the wait set: `to` is the addressee when sending.  NULL: wherry__wait_for() on the set. */
     int (*wait)(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline);
 

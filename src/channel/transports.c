@@ -14,7 +14,8 @@
     X(socketpair)                                                                                                      \
     X(unix)                                                                                                            \
     X(unix_seqpacket)                                                                                                  \
-    X(unix_dgram)
+    X(unix_dgram)                                                                                                      \
+    X(shm)
 
 #undef unix /* a macro of some compilers */
 #define DECLARE(name) extern const struct wherry__transport wherry__transport_##name;
@@ -50,6 +51,7 @@ const char *wherry_trait_name(uint64_t bit)
         "pair",      "descriptor", "stream",      "duplex", "listens",     "many-senders", "many-receivers", "empty",
         "fans-out",  "lossy",      "reads-ahead", "keeps-tail", "holds",   "ends",         "ends-for-ever",
         "knows-receivers", "remains", "notices-death", "steps", "pollable", "in-place",    "peer",           "types",
+        "ticks",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (bit == UINT64_C(1) << i)

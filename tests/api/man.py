@@ -266,7 +266,7 @@ int main(int argc, char **argv)
 }
 """
 VALUES = {"frame": "=raw", "mode": "=0600", "uid": "=any", "spin": "=1us", "read_ahead": "=no", "listen": "", "connect": "",
-          "max_memory": "=1"}
+          "max_memory": "=1", "keep": "=1", "redeliver": "=no"}
 
 
 def option_keys():
@@ -295,7 +295,7 @@ def option_keys():
         if scheme not in schemes:
             wrong.append(f"{scheme}: not in the table of transports in wherry(7)")
     # whether an endpoint can be inherited is found out last, when the URL is known to be right
-    takes["inheritable"] = takes["inheritable"] - {"fifo"}
+    takes["inheritable"] = takes["inheritable"] - {"fifo", "shm"}
     for key in sorted(fields & set(said)):
         if takes.get(key, set()) != said[key]:
             wrong.append(f"{key}: wherry(7) and the library differ by "

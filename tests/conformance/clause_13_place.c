@@ -31,7 +31,8 @@ static int reserve_and_commit(struct two *two, size_t reserved, size_t size, uin
     int result = wherry_channel_reserve(two->sender, reserved, &place, soon());
     if (result < 0)
         return result;
-    must(place && (uintptr_t)place % 16 == 0, "%p is not aligned to 16 bytes", place);
+    unsigned alignment = two->site.subject->bits & WHERRY_TRAIT_IN_PLACE ? 8 : 16;
+    must(place && (uintptr_t)place % alignment == 0, "%p is not aligned to %u bytes", place, alignment);
     memset(place, 'r', reserved);
     compose(two->site.subject, place, size, tag);
     struct wherry_message message = {.data = place, .size = size};
@@ -80,14 +81,55 @@ CASE(13, one_reservation_at_a_time)
     wherry_channel_abandon(two.sender);
     wherry_channel_abandon(two.sender); /* without one nothing happens */
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
-    test_is(post(subject, two.sender, SMALL, 1, soon()), 0); /* a send beside a reservation */
-    expect(two.receiver, &two.crate, SMALL, 1);
+    /* a send beside a reservation: not where that stands in the object itself */
+    test_is(post(subject, two.sender, SMALL, 1, soon()), HAS(IN_PLACE) ? -EBUSY : 0);
+    if (!HAS(IN_PLACE))
+        expect(two.receiver, &two.crate, SMALL, 1);
     wherry_channel_abandon(two.sender);
     expect_nothing(two.receiver, &two.crate);
     two_fini(&two);
 }
 
-CASE(13, a_refused_commit_stands, .frames = RECORDS)
+CASE(13, a_reservation_waits_for_room, .frames = RECORDS, .needs = WHERRY_TRAIT_IN_PLACE)
+{
+    struct two two;
+    void *place = NULL;
+    two_init(&two, subject);
+    unsigned count = fill(subject, two.sender, SMALL, 0);
+    test_is(wherry_channel_reserve(two.sender, SMALL, &place, WHERRY_NOW), -EAGAIN);
+    test_is(wherry_channel_reserve(two.sender, SMALL, &place, quiet()), -ETIMEDOUT);
+    ck_assert_ptr_null(place);
+    drain(two.sender, two.receiver, &two.crate, SMALL, 0, count);
+    test_is(reserve_and_commit(&two, SMALL, SMALL, tag_of(0, count), soon()), 0);
+    expect(two.receiver, &two.crate, SMALL, tag_of(0, count));
+    two_fini(&two);
+}
+
+CASE(13, another_thread_waits_for_the_reservation, .frames = RECORDS, .needs = WHERRY_TRAIT_IN_PLACE)
+{
+    struct two two;
+    struct worker worker;
+    void *place;
+    two_init(&two, subject);
+    test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
+    compose(subject, place, SMALL, tag_of(0, 1));
+    struct errand hasty = to_send(subject, two.sender, SMALL, tag_of(0, 9), wherry_after(20 * WHERRY_MILLISECOND));
+    worker_start(&worker, errand_send, &hasty);
+    worker_join(&worker);
+    test_is(hasty.result, -ETIMEDOUT);
+    struct errand patient = to_send(subject, two.sender, SMALL, tag_of(0, 2), soon());
+    worker_start(&worker, errand_send, &patient);
+    worker_until_asleep(&worker);
+    struct wherry_message message = {.data = place, .size = SMALL};
+    test_is(wherry_channel_commit(two.sender, &message, 0, soon()), 0);
+    worker_join(&worker);
+    test_is(patient.result, 0);
+    expect(two.receiver, &two.crate, SMALL, tag_of(0, 1));
+    expect(two.receiver, &two.crate, SMALL, tag_of(0, 2));
+    two_fini(&two);
+}
+
+CASE(13, a_refused_commit_stands, .frames = RECORDS, .lacks = WHERRY_TRAIT_IN_PLACE)
 {
     struct two two;
     void *place;

@@ -19,6 +19,7 @@ const struct shortfall shortfalls[] = {
     {7, WHERRY_TRAIT_KNOWS_RECEIVERS, false, "A send is accepted although nobody is left to receive."},
     {9, WHERRY_TRAIT_NOTICES_DEATH, false, "A peer that waits does not notice the death of the other."},
     {10, WHERRY_TRAIT_STEPS, true, "Waits look again in growing steps of 50 µs to 10 ms."},
+    {10, WHERRY_TRAIT_TICKS, true, "A wait in a call looks 20 times a second at who is alive; who polls is not woken."},
     {11, WHERRY_TRAIT_POLLABLE, false, "There are no descriptors for poll(2)."},
     {13, WHERRY_TRAIT_IN_PLACE, false, "Reserve and borrow work through a buffer: one copy."},
     {14, WHERRY_TRAIT_PEER, false, "The kernel does not say who sent a message."},

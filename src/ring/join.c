@@ -1,0 +1,397 @@
+/* ring/join.c - owns coming and going: a place, its lane, the name.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/time.h"
+#include "base/why.h"
+#include "ring/name.h"
+#include "ring/receive.h"
+#include "ring/ring.h"
+
+#define DEFAULT_CAPACITY (UINT64_C(1) << 20)
+
+/* ---- mapping ---- */
+
+/* A lane, twice, one behind the other: what runs over the end of the first is in the second. */
+static void *map_lane(const struct wherry__ring *ring, unsigned place, int protection)
+{
+    size_t size = (size_t)ring->capacity;
+    off_t at = (off_t)(RING_CONTROL + ring->capacity * place);
+    int fd = wherry__life_fd(ring->life);
+    uint8_t *room = wherry__sys.mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        if (wherry__sys.mmap(room + (size_t)i * size, size, protection, MAP_SHARED | MAP_FIXED, fd, at) == MAP_FAILED) {
+            munmap(room, 2 * size);
+            return NULL;
+        }
+    madvise(room, 2 * size, MADV_DONTFORK); /* a child has no use for it */
+    return room;
+}
+
+uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
+{
+    uint64_t used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_acquire);
+    if (ring->control->head.places < RING_PLACES)
+        used &= (UINT64_C(1) << ring->control->head.places) - 1;
+    for (uint64_t more = used & ~ring->mapped & ~ring->bad; more; more &= more - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(more);
+        ring->lanes[i] = map_lane(ring, i, PROT_READ);
+        if (!ring->lanes[i])
+            break; /* no memory: it is tried again at the next look */
+        ring->freed_to[i] = 0;
+        ring->mapped |= UINT64_C(1) << i;
+    }
+    return ring->mapped;
+}
+
+/* ---- the sender's lane ---- */
+
+/* The place after the last whole frame.  The former owner may have died between the frame and its own note of it. */
+static int find_tail(struct wherry__ring *ring)
+{
+    uint64_t position = atomic_load_explicit(&ring->lane->receiver.position, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&ring->lane->sender.position, memory_order_acquire);
+    if ((tail | position) % 8 || tail - position > ring->capacity) /* also when the receiver is beyond that note */
+        tail = position;
+    for (;;) {
+        const _Atomic uint64_t *at = (const void *)(ring->bytes + (tail & ring->mask));
+        uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+        if (word == 0)
+            break;
+        tail += ring_frame(ring_word_size(word));
+        if (!(word & RING_COMMITTED) || ring_word_size(word) > ring->capacity / 2 || tail - position > ring->capacity)
+            return wherry__fail(EBADMSG, "%s: lane %u holds something that is no message; remove the ring", ring->wish.url,
+                                ring->place);
+    }
+    ring->tail = tail;
+    ring->freed = position;
+    atomic_store_explicit(&ring->lane->sender.position, tail, memory_order_relaxed);
+    return 0;
+}
+
+static int prepare_lane(struct wherry__ring *ring)
+{
+    off_t at = (off_t)(RING_CONTROL + ring->capacity * ring->place);
+    int result;
+    do
+        result = wherry__sys.fallocate(wherry__life_fd(ring->life), 0, at, (off_t)ring->capacity);
+    while (result != 0 && errno == EINTR);
+    if (result != 0)
+        return wherry__fail_errno(errno, "%s: no room for a sender's %llu bytes in /dev/shm (df /dev/shm; capacity=)", ring->wish.url,
+                                  (unsigned long long)ring->capacity);
+    CRASH(join-reserved);
+    ring->lane = &ring->control->lanes[ring->place];
+    ring->bytes = map_lane(ring, ring->place, PROT_READ | PROT_WRITE);
+    if (!ring->bytes)
+        return wherry__fail(ENOMEM, "%s: no memory to map the lane", ring->wish.url);
+    atomic_store_explicit(&ring->lane->sleep.wake_at, UINT64_MAX, memory_order_relaxed);
+    return find_tail(ring);
+}
+
+/* ---- a place ---- */
+
+static void publish(struct wherry__ring *ring)
+{
+    struct ring_shared *shared = &ring->control->shared;
+    struct ring_place *me = ring->me;
+    uint64_t bit = UINT64_C(1) << ring->place;
+    uint32_t epoch = atomic_load_explicit(&me->epoch, memory_order_relaxed) + 1;
+    atomic_fetch_and_explicit(&shared->sleepers, ~bit, memory_order_relaxed);
+    atomic_store_explicit(&me->inside, 0, memory_order_relaxed);
+    atomic_store_explicit(&me->polled, 0, memory_order_relaxed);
+    atomic_store_explicit(&me->waits, 0, memory_order_relaxed);
+    atomic_store_explicit(&me->wakes, 0, memory_order_relaxed);
+    atomic_store_explicit(&me->pid, (uint32_t)getpid(), memory_order_relaxed);
+    atomic_store_explicit(&me->epoch, epoch, memory_order_release); /* marks of the last holder are dead from here on */
+    ring->mark = ring_mark(ring->place, epoch);
+    if (ring->wish.sends) {
+        atomic_fetch_or_explicit(&shared->lanes, bit, memory_order_release); /* receivers may map it: its pages are there */
+        atomic_fetch_add_explicit(&shared->joined, 1, memory_order_relaxed);
+    }
+    /* release: who sees the state sees all of the above */
+    atomic_store_explicit(&me->state, ring->wish.sends ? RING_SENDER : RING_RECEIVER, memory_order_release);
+    CRASH(join-said);
+    atomic_thread_fence(memory_order_seq_cst); /* before the look at `bias` and `deserted`: rule 8, and deserted below */
+    if (!ring->wish.sends) {
+        atomic_store_explicit(&shared->received_ever, 1, memory_order_relaxed);
+        atomic_store_explicit(&shared->deserted, 0, memory_order_release);
+    }
+    atomic_fetch_add_explicit(&shared->changes, 1, memory_order_release);
+    ring->joined = true;
+}
+
+static bool take_place(struct wherry__ring *ring)
+{
+    unsigned places = ring->control->head.places;
+    for (unsigned i = 0; i < places; i++) {
+        /* senders from below, so that few lanes are in use; receivers from above */
+        unsigned place = ring->wish.sends ? i : places - 1 - i;
+        if (wherry__life_take(ring->life, place)) {
+            ring->place = place;
+            ring->me = &ring->control->places[place];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_living(const struct wherry__ring *ring, uint32_t state)
+{
+    for (unsigned i = 0; i < ring->control->head.places; i++)
+        if (atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire) == state &&
+            (!ring->me || i != ring->place) && wherry__life_alive(ring->life, i))
+            return true;
+    return false;
+}
+
+/* ---- joining ---- */
+
+static void let_go(struct wherry__ring *ring)
+{
+    if (ring->bytes)
+        munmap(ring->bytes, 2 * (size_t)ring->capacity);
+    if (ring->me)
+        wherry__life_give(ring->life, ring->place);
+    if (ring->control)
+        munmap(ring->control, RING_CONTROL);
+    wherry__life_close(ring->life);
+    ring->bytes = NULL;
+    ring->me = NULL;
+    ring->control = NULL;
+    ring->life = NULL;
+}
+
+static int map_control(struct wherry__ring *ring, const struct ring_head *head)
+{
+    const struct ring_wish *wish = &ring->wish;
+    if (wish->capacity && wish->capacity != head->capacity)
+        return wherry__fail(EINVAL, "%s: the ring was made with capacity=%llu; leave it out, or say the same", wish->url,
+                            (unsigned long long)head->capacity);
+    if (wish->places && wish->places != head->places)
+        return wherry__fail(EINVAL, "%s: the ring was made with places=%u; leave it out, or say the same", wish->url, head->places);
+    if (wish->keep && !head->keep)
+        return wherry__fail(EINVAL, "%s: the ring was made without keep=1 and goes with its last user", wish->url);
+    if (!head->fenced && !wherry__barrier_register())
+        return wherry__fail(EOPNOTSUPP, "%s: the ring's other users rely on membarrier(2), which this process may not call", wish->url);
+    void *memory = wherry__sys.mmap(NULL, RING_CONTROL, PROT_READ | PROT_WRITE, MAP_SHARED, wherry__life_fd(ring->life), 0);
+    if (memory == MAP_FAILED)
+        return wherry__fail_errno(errno, "%s: the ring could not be mapped", wish->url);
+    madvise(memory, RING_CONTROL, MADV_DONTFORK);
+    ring->control = memory;
+    ring->capacity = head->capacity;
+    ring->mask = head->capacity - 1;
+    ring->fenced = head->fenced;
+    return 0;
+}
+
+static int settle(struct wherry__ring *ring)
+{
+    int result = ring->wish.sends ? prepare_lane(ring) : 0;
+    if (result < 0)
+        return result;
+    publish(ring);
+    if (!ring->wish.sends) {
+        ring->changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) - 1; /* look at once */
+        if (!has_living(ring, RING_SENDER) && !wherry__ring_has_message(ring))
+            ring->ended_at = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire);
+        else
+            ring->ended_at = UINT64_MAX;
+    }
+    return 0;
+}
+
+/* -ENOENT: there is none, or it is gone by now; -EAGAIN: no place, or nobody to send to.  Both without a sentence. */
+static int join_existing(struct wherry__ring *ring)
+{
+    const struct ring_wish *wish = &ring->wish;
+    struct ring_head head;
+    int result = wherry__life_open(ring->directory, wish->name, &ring->life);
+    if (result == -ENOENT || result == -EAGAIN)
+        return result;
+    if (result < 0)
+        return wherry__fail_errno(-result, "%s: the ring's file could not be opened", wish->url);
+    result = wherry__ring_read_head(ring->life, &head, wish->url);
+    if (result == 0 && !head.keep && wherry__life_take_all(ring->life)) {
+        wherry__ring_unlink(ring->life, ring->directory, wish->name); /* rule 16: what a crash left */
+        wherry__life_give_all(ring->life);
+        result = -ENOENT;
+    }
+    if (result == 0)
+        result = map_control(ring, &head);
+    if (result == 0 && !take_place(ring))
+        result = -EAGAIN;
+    if (result == 0 && !wherry__life_named(ring->life, ring->directory, wish->name))
+        result = -ENOENT; /* H3: the last user removed it between our open and our lock */
+    if (result == 0 && wish->sends && !wish->creates && !head.keep && !has_living(ring, RING_RECEIVER))
+        result = -EAGAIN;
+    return result;
+}
+
+static int make_and_join(struct wherry__ring *ring)
+{
+    const struct ring_wish *wish = &ring->wish;
+    struct ring_head head = {
+        .magic = RING_MAGIC,
+        .version = RING_VERSION,
+        .places = wish->places ? wish->places : RING_PLACES,
+        .capacity = wish->capacity ? wish->capacity : DEFAULT_CAPACITY,
+        .keep = wish->keep,
+        .fenced = !wherry__barrier_register(),
+    };
+    int result = wherry__ring_make(ring->directory, &head, wish->url, &ring->life);
+    if (result == 0)
+        result = map_control(ring, &head);
+    if (result == 0 && !take_place(ring)) /* before it has a name: nobody takes it for a crash's leavings */
+        result = wherry__fail(EAGAIN, "%s: no place in a new ring", wish->url);
+    CRASH(make-nameless);
+    if (result == 0)
+        result = wherry__ring_link(ring->life, ring->directory, wish->name, wish->url);
+    return result;
+}
+
+static int give_up(const struct wherry__ring *ring, bool waited, int why)
+{
+    int code = waited ? ETIMEDOUT : EAGAIN;
+    if (why == -ENOENT)
+        return wherry__fail(code, "%s: there is no such ring; start the receiver", ring->wish.url);
+    if (ring->wish.sends && ring->control && ring->me)
+        return wherry__fail(code, "%s: nobody receives there; start the receiver", ring->wish.url);
+    return wherry__fail(code, "%s: all places of the ring are taken", ring->wish.url);
+}
+
+/* A sender that made the ring itself: what it sent and nobody came for would go with it. */
+static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
+{
+    struct wherry__steps steps = {0};
+    bool waited = false;
+    while (ring->wish.sends && !ring->control->head.keep && !has_living(ring, RING_RECEIVER)) {
+        if (wherry__deadline_passed(deadline))
+            return give_up(ring, waited, -EAGAIN);
+        waited = true;
+        wherry__steps_sleep(&steps, deadline);
+    }
+    return 0;
+}
+
+int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, wherry_time deadline)
+{
+    struct wherry__steps steps = {0};
+    bool waited = false;
+    ring->wish = *wish;
+    ring->bell_fd = ring->timer_fd = -1;
+    for (unsigned i = 0; i < RING_PLACES; i++)
+        ring->watched[i].fd = -1;
+    int result = ring->directory = wherry__ring_directory(wish->url);
+    if (result < 0)
+        return result;
+    for (int tries = 0;; tries++) {
+        result = join_existing(ring);
+        if (result == -ENOENT && wish->creates) {
+            let_go(ring);
+            result = make_and_join(ring);
+            if (result == -EEXIST && tries < 1000) { /* somebody was quicker */
+                let_go(ring);
+                continue;
+            }
+        }
+        if (result == 0)
+            result = settle(ring);
+        if (result == 0)
+            return await_receiver(ring, deadline);
+        if (result != -ENOENT && result != -EAGAIN)
+            break;
+        if (wherry__deadline_passed(deadline)) {
+            result = give_up(ring, waited, result);
+            break;
+        }
+        let_go(ring);
+        waited = true;
+        wherry__steps_sleep(&steps, deadline);
+    }
+    let_go(ring);
+    return result;
+}
+
+/* ---- leaving ---- */
+
+/* Rule 5.  A sender that finds the word set looks for itself, so that a death in here costs nothing. */
+static void desert(struct wherry__ring *ring)
+{
+    struct ring_shared *shared = &ring->control->shared;
+    if (has_living(ring, RING_RECEIVER))
+        return;
+    atomic_store_explicit(&shared->deserted, 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* against the one in publish(): a receiver that comes now is seen here, or sees it */
+    if (has_living(ring, RING_RECEIVER))
+        atomic_store_explicit(&shared->deserted, 0, memory_order_release);
+}
+
+static void wake_all(struct wherry__ring *ring)
+{
+    for (unsigned i = 0; i < ring->control->head.places; i++) {
+        uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);
+        if (i == ring->place || state == RING_FREE)
+            continue;
+        if (state == RING_RECEIVER)
+            wherry__ring_wake_place(ring, i, &ring->control->places[i].bell);
+        else
+            wherry__ring_wake_place(ring, i, &ring->control->lanes[i].sleep.bell);
+    }
+}
+
+static void say_goodbye(struct wherry__ring *ring)
+{
+    struct ring_shared *shared = &ring->control->shared;
+    if (!ring->wish.sends) {
+        wherry__ring_put_back(ring);
+        uint64_t bias = ring->mark;
+        atomic_compare_exchange_strong(&shared->bias, &bias, 0);
+        bias = ring->mark | RING_REVOKED;
+        atomic_compare_exchange_strong(&shared->bias, &bias, 0);
+        atomic_fetch_and_explicit(&shared->sleepers, ~(UINT64_C(1) << ring->place), memory_order_relaxed);
+    }
+    atomic_store_explicit(&ring->me->state, RING_FREE, memory_order_release);
+    atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
+    CRASH(leave-said);
+    if (!ring->wish.sends)
+        desert(ring);
+    wake_all(ring); /* one of them may wait for the end, or take what we were woken for */
+}
+
+void wherry__ring_leave(struct wherry__ring *ring, bool own)
+{
+    if (own && ring->joined)
+        say_goodbye(ring);
+    for (unsigned i = 0; i < RING_PLACES; i++)
+        if (own)
+            wherry__fd_close(&ring->watched[i].fd);
+    if (!own) { /* the mappings are not here (MADV_DONTFORK), the descriptors were closed at the fork */
+        wherry__life_close(ring->life);
+        return;
+    }
+    for (uint64_t mapped = ring->mapped; mapped; mapped &= mapped - 1)
+        munmap((void *)(uintptr_t)ring->lanes[__builtin_ctzll(mapped)], 2 * (size_t)ring->capacity);
+    if (ring->bytes)
+        munmap(ring->bytes, 2 * (size_t)ring->capacity);
+    wherry__fd_close(&ring->timer_fd);
+    if (ring->me) {
+        wherry__ring_forget_bell(ring);
+        wherry__life_give(ring->life, ring->place);
+    }
+    if (ring->life && ring->control && !ring->control->head.keep && wherry__life_take_all(ring->life))
+        wherry__ring_unlink(ring->life, ring->directory, ring->wish.name); /* the locks go with the descriptor */
+    if (ring->control)
+        munmap(ring->control, RING_CONTROL);
+    wherry__life_close(ring->life);
+    wherry__fd_close(&ring->directory);
+}

@@ -1,0 +1,213 @@
+/* ring/life.c - owns the descriptors of ring files, one a process and file, and the locks on them.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "ring/life.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "ring/layout.h"
+
+/* Under the guard of base/fd.h, which also holds fork() off. */
+struct wherry__life {
+    struct wherry__life *next;
+    uint64_t born;
+    dev_t device;
+    ino_t inode;
+    int fd;
+    unsigned users;
+    uint64_t places; /* of this process */
+};
+static struct wherry__life *lives;
+
+static int lock(int fd, short type, unsigned place, unsigned count)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = count};
+    return fcntl(fd, F_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+/* What a parent had is not ours: its descriptors were closed at the fork. */
+static void forget_parents(void)
+{
+    for (struct wherry__life **at = &lives; *at;) {
+        struct wherry__life *life = *at;
+        if (life->born == wherry__generation())
+            at = &life->next;
+        else
+            *at = life->next; /* endpoints of the parent still point to it, and never ask */
+    }
+}
+
+static struct wherry__life *find(const struct stat *status)
+{
+    forget_parents();
+    for (struct wherry__life *life = lives; life; life = life->next)
+        if (life->device == status->st_dev && life->inode == status->st_ino)
+            return life;
+    return NULL;
+}
+
+static int enter(int fd, const struct stat *status, struct wherry__life **ret_life)
+{
+    struct wherry__life *life = calloc(1, sizeof *life);
+    if (!life)
+        return -ENOMEM;
+    *life = (struct wherry__life){.next = lives,
+                                  .born = wherry__generation(),
+                                  .device = status->st_dev,
+                                  .inode = status->st_ino,
+                                  .fd = fd,
+                                  .users = 1};
+    lives = life;
+    *ret_life = life;
+    return 0;
+}
+
+/* Look with O_PATH, whose closing drops no locks; then open, if it is not open yet. */
+static int open_guarded(int directory, const char *name, struct wherry__life **ret_life)
+{
+    struct stat status, opened;
+    if (wherry__sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    if (S_ISLNK(status.st_mode))
+        return -ELOOP;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(status.st_mode))
+        return -EBADF;
+    struct wherry__life *known = find(&status);
+    if (known) {
+        known->users++;
+        *ret_life = known;
+        return 0;
+    }
+    int fd = wherry__sys.openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    wherry__fd_note(fd);
+    int result = wherry__sys.fstat(fd, &opened) == 0 ? 0 : -errno;
+    if (result == 0 && (opened.st_dev != status.st_dev || opened.st_ino != status.st_ino))
+        result = find(&opened) ? -EAGAIN : 0; /* swapped meanwhile for one that we have: this one must stay open */
+    if (result == 0)
+        result = enter(fd, &opened, ret_life);
+    if (result < 0 && result != -EAGAIN)
+        wherry__fd_close(&fd);
+    return result;
+}
+
+int wherry__life_open(int directory, const char *name, struct wherry__life **ret_life)
+{
+    wherry__fd_guard();
+    int result = open_guarded(directory, name, ret_life);
+    wherry__fd_unguard();
+    return result;
+}
+
+int wherry__life_adopt(int fd, struct wherry__life **ret_life)
+{
+    struct stat status;
+    if (wherry__sys.fstat(fd, &status) != 0)
+        return -errno;
+    wherry__fd_guard();
+    forget_parents();
+    int result = enter(fd, &status, ret_life);
+    wherry__fd_unguard();
+    return result;
+}
+
+void wherry__life_close(struct wherry__life *life)
+{
+    if (!life)
+        return;
+    int fd = -1;
+    wherry__fd_guard();
+    if (--life->users == 0) {
+        for (struct wherry__life **at = &lives; *at; at = &(*at)->next)
+            if (*at == life) {
+                *at = life->next;
+                break;
+            }
+        if (life->born == wherry__generation()) /* in a forked child the handler closed it */
+            fd = life->fd;
+        free(life);
+    }
+    wherry__fd_close(&fd);
+    wherry__fd_unguard();
+}
+
+int wherry__life_fd(const struct wherry__life *life)
+{
+    return life->fd;
+}
+
+bool wherry__life_named(const struct wherry__life *life, int directory, const char *name)
+{
+    struct stat status;
+    return wherry__sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_dev == life->device &&
+           status.st_ino == life->inode;
+}
+
+bool wherry__life_take(struct wherry__life *life, unsigned place)
+{
+    bool taken = false;
+    wherry__fd_guard();
+    if (!(life->places >> place & 1) && lock(life->fd, F_WRLCK, place, 1) == 0) {
+        life->places |= UINT64_C(1) << place;
+        taken = true;
+    }
+    wherry__fd_unguard();
+    return taken;
+}
+
+void wherry__life_give(struct wherry__life *life, unsigned place)
+{
+    wherry__fd_guard();
+    life->places &= ~(UINT64_C(1) << place);
+    lock(life->fd, F_UNLCK, place, 1);
+    wherry__fd_unguard();
+}
+
+static bool locked_elsewhere(const struct wherry__life *life, unsigned place, pid_t *ret_pid)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = 1};
+    bool locked = fcntl(life->fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    *ret_pid = locked && lock.l_type != F_UNLCK && lock.l_pid > 0 ? lock.l_pid : 0;
+    return locked; /* also when the kernel would not say: nothing is taken from the living */
+}
+
+bool wherry__life_alive(const struct wherry__life *life, unsigned place)
+{
+    pid_t pid;
+    return (__atomic_load_n(&life->places, __ATOMIC_RELAXED) >> place & 1) || locked_elsewhere(life, place, &pid);
+}
+
+pid_t wherry__life_pid(const struct wherry__life *life, unsigned place)
+{
+    pid_t pid = 0;
+    if (__atomic_load_n(&life->places, __ATOMIC_RELAXED) >> place & 1)
+        return getpid();
+    locked_elsewhere(life, place, &pid);
+    return pid;
+}
+
+bool wherry__life_take_all(struct wherry__life *life)
+{
+    wherry__fd_guard();
+    bool taken = life->places == 0 && lock(life->fd, F_WRLCK, 0, RING_PLACES) == 0;
+    wherry__fd_unguard();
+    return taken;
+}
+
+void wherry__life_give_all(struct wherry__life *life)
+{
+    wherry__fd_guard();
+    if (life->places == 0) /* another endpoint of this process may have come meanwhile: its lock stays */
+        lock(life->fd, F_UNLCK, 0, RING_PLACES);
+    wherry__fd_unguard();
+}

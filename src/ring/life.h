@@ -1,0 +1,40 @@
+/* ring/life.h - proof of life: record locks on a ring's file, which the kernel gives to one process and takes back at its death.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * fcntl(2), F_SETLK: such a lock belongs to a process.  A forked child does not have it, every PID namespace sees it, and no reuse of
+ * numbers can forge it.  Its trap: closing any descriptor of the file drops all locks of the process.  So a process opens the
+ * file of a ring once, here, however many endpoints it has. */
+#ifndef WHERRY_RING_LIFE_H
+#define WHERRY_RING_LIFE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct wherry__life;
+
+/* The file `name` in `directory`, opened for reading and writing unless this process has it already.
+ * 0, -ENOENT, -ELOOP, -EISDIR and what else open(2) says; no sentence. */
+int wherry__life_open(int directory, const char *name, struct wherry__life **ret_life);
+/* Take over a descriptor of a file that has no name yet. */
+int wherry__life_adopt(int fd, struct wherry__life **ret_life);
+/* Gives back all that is this process's when the last endpoint of the file goes.  NULL is fine. */
+void wherry__life_close(struct wherry__life *life);
+
+int wherry__life_fd(const struct wherry__life *life);
+/* Whether `name` still leads to this file. */
+bool wherry__life_named(const struct wherry__life *life, int directory, const char *name);
+
+/* A place becomes this process's: true.  False: another process has it, or another endpoint of this one. */
+bool wherry__life_take(struct wherry__life *life, unsigned place);
+void wherry__life_give(struct wherry__life *life, unsigned place);
+/* Whether any process, this one included, has the place. */
+bool wherry__life_alive(const struct wherry__life *life, unsigned place);
+/* The process that has it, as seen from here: 0 when nobody has or it is of another PID namespace. */
+pid_t wherry__life_pid(const struct wherry__life *life, unsigned place);
+/* All places at once: true when nobody had any.  Given back with give_all, or with the last close. */
+bool wherry__life_take_all(struct wherry__life *life);
+void wherry__life_give_all(struct wherry__life *life);
+
+#endif

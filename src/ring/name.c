@@ -1,0 +1,136 @@
+/* ring/name.c - owns the files of rings: the directory, what is made, what its head says, what is removed.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "ring/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/why.h"
+
+enum { NAME_MOST = 200 };
+
+static int open_noted(int directory, const char *path, int flags, mode_t mode)
+{
+    wherry__fd_guard();
+    int fd = wherry__sys.openat(directory, path, flags | O_CLOEXEC, mode);
+    int code = errno;
+    wherry__fd_note(fd);
+    wherry__fd_unguard();
+    return fd >= 0 ? fd : -code;
+}
+
+int wherry__ring_directory(const char *url)
+{
+    char path[64];
+    struct stat status;
+    snprintf(path, sizeof path, "/dev/shm/wherry-%u", (unsigned)geteuid());
+    if (wherry__sys.mkdirat(AT_FDCWD, path, 0700) != 0 && errno != EEXIST)
+        return wherry__fail_errno(errno, "%s: %s could not be made", url, path);
+    int fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return wherry__fail_errno(-fd, "%s: %s could not be opened", url, path);
+    int result = wherry__sys.fstat(fd, &status) == 0 ? 0 : wherry__fail_errno(errno, "%s: %s", url, path);
+    if (result == 0 && status.st_uid != geteuid())
+        result = wherry__fail(EPERM, "%s: %s belongs to uid %u, who could read and change what is sent; have it removed", url,
+                              path, (unsigned)status.st_uid);
+    if (result == 0 && (status.st_mode & 077))
+        result = wherry__fail(EPERM, "%s: others may enter %s (mode 0%o); chmod 0700 it", url, path,
+                              (unsigned)(status.st_mode & 0777));
+    if (result < 0)
+        wherry__fd_close(&fd);
+    return result < 0 ? result : fd;
+}
+
+int wherry__ring_check_name(const char *name, const char *url)
+{
+    size_t length = strlen(name);
+    if (length == 0)
+        return wherry__fail(EINVAL, "%s: names no ring: shm://NAME", url);
+    if (length > NAME_MOST)
+        return wherry__fail(ENAMETOOLONG, "%s: the name has %zu characters; at most %d are allowed", url, length, NAME_MOST);
+    if (strchr(name, '/') || name[0] == '.')
+        return wherry__fail(EINVAL, "%s: a ring's name has no slash and does not begin with a dot", url);
+    return 0;
+}
+
+int wherry__ring_make(int directory, const struct ring_head *head, const char *url, struct wherry__life **ret_life)
+{
+    static const struct ring_lane lane = {.sleep.wake_at = UINT64_MAX, .receiver.lent = UINT64_MAX};
+    int fd = open_noted(directory, ".", O_TMPFILE | O_RDWR, 0600);
+    if (fd < 0)
+        return wherry__fail_errno(-fd, "%s: a ring could not be made in /dev/shm", url);
+    int result = 0;
+    if (wherry__sys.fchmod(fd, 0600) != 0 || /* whatever the umask took away */
+        wherry__sys.ftruncate(fd, (off_t)(RING_CONTROL + head->capacity * RING_PLACES)) != 0)
+        result = wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
+    if (result == 0 && wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
+        result = wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url, RING_CONTROL);
+    bool written = result == 0 && wherry__sys.pwrite(fd, head, sizeof *head, 0) == sizeof *head;
+    for (size_t i = 0; i < RING_PLACES && written; i++)
+        written = wherry__sys.pwrite(fd, &lane, sizeof lane,
+                                     (off_t)(offsetof(struct ring_control, lanes) + i * sizeof lane)) == sizeof lane;
+    if (result == 0 && !written)
+        result = wherry__fail_errno(errno, "%s: a ring could not be written", url);
+    if (result == 0 && (result = wherry__life_adopt(fd, ret_life)) < 0)
+        result = wherry__fail_errno(-result, "%s: no memory", url);
+    if (result < 0)
+        wherry__fd_close(&fd);
+    return result;
+}
+
+int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", wherry__life_fd(life));
+    if (wherry__sys.linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    return errno == EEXIST ? -EEXIST : wherry__fail_errno(errno, "%s: the ring could not be given its name", url);
+}
+
+int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url)
+{
+    struct ring_head head = {0};
+    struct stat status;
+    int fd = wherry__life_fd(life);
+    if (wherry__sys.fstat(fd, &status) != 0)
+        return wherry__fail_errno(errno, "%s: the file could not be looked at", url);
+    if (status.st_uid != geteuid())
+        return wherry__fail(EPERM, "%s: the ring belongs to uid %u; rings by name are for one user", url, (unsigned)status.st_uid);
+    if (wherry__sys.pread(fd, &head, sizeof head, 0) != sizeof head || head.magic != RING_MAGIC)
+        return wherry__fail(EBADMSG, "%s: the file of that name in /dev/shm/wherry-%u is no ring; remove it or use another name",
+                            url, (unsigned)geteuid());
+    if (head.version != RING_VERSION)
+        return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it", url,
+                            head.version, RING_VERSION);
+    if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY || (head.capacity & (head.capacity - 1)) ||
+        head.places == 0 || head.places > RING_PLACES ||
+        status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))
+        return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); remove /dev/shm/wherry-%u/%s", url,
+                            (long long)status.st_size, (unsigned)geteuid(), strrchr(url, '/') ? strrchr(url, '/') + 1 : url);
+    *ret_head = head;
+    return 0;
+}
+
+void wherry__ring_bell_name(char bell[static 256], const char *name, unsigned place)
+{
+    snprintf(bell, 256, ".%s.bell-%u", name, place);
+}
+
+void wherry__ring_unlink(const struct wherry__life *life, int directory, const char *name)
+{
+    char bell[256];
+    if (!wherry__life_named(life, directory, name))
+        return;
+    for (unsigned i = 0; i < RING_PLACES; i++) {
+        wherry__ring_bell_name(bell, name, i);
+        wherry__sys.unlinkat(directory, bell, 0);
+    }
+    wherry__sys.unlinkat(directory, name, 0);
+}

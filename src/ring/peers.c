@@ -1,0 +1,98 @@
+/* ring/peers.c - owns what one end knows and does of the others: who is alive, what the dead hold, who must be woken.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "base/fd.h"
+#include "base/sys.h"
+#include "ring/receive.h"
+#include "ring/ring.h"
+
+/* ---- the dead ---- */
+
+/* Rule 11. */
+static bool is_dead_mark(const struct wherry__ring *ring, uint64_t mark)
+{
+    unsigned place = ring_mark_place(mark & ~RING_REVOKED);
+    if (place >= RING_PLACES)
+        return true; /* no process writes such a mark */
+    uint32_t epoch = atomic_load_explicit(&ring->control->places[place].epoch, memory_order_acquire);
+    return (epoch & 0x7fffffff) != ring_mark_epoch(mark & ~RING_REVOKED) || !wherry__life_alive(ring->life, place);
+}
+
+/* A dead receiver's lanes are nobody's; `lent` says what it had. */
+static void free_lanes(struct wherry__ring *ring)
+{
+    struct ring_shared *shared = &ring->control->shared;
+    for (unsigned i = 0; i < ring->control->head.places; i++) {
+        _Atomic uint64_t *owner = &ring->control->lanes[i].receiver.owner;
+        uint64_t mark = atomic_load_explicit(owner, memory_order_acquire);
+        if (mark && mark != ring->mark && is_dead_mark(ring, mark))
+            atomic_compare_exchange_strong(owner, &mark, 0);
+    }
+    CRASH(free-lanes);
+    uint64_t bias = atomic_load_explicit(&shared->bias, memory_order_acquire);
+    if (bias && (bias & ~RING_REVOKED) != ring->mark && is_dead_mark(ring, bias))
+        atomic_compare_exchange_strong(&shared->bias, &bias, 0);
+}
+
+unsigned wherry__ring_look_round(struct wherry__ring *ring)
+{
+    unsigned senders = 0, receivers = 0;
+    uint64_t sleepers = atomic_load_explicit(&ring->control->shared.sleepers, memory_order_relaxed), dead = 0;
+    for (unsigned i = 0; i < ring->control->head.places; i++) {
+        if (i == ring->place)
+            continue;
+        uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);
+        bool alive = state != RING_FREE && wherry__life_alive(ring->life, i);
+        senders += alive && state == RING_SENDER;
+        receivers += alive && state == RING_RECEIVER;
+        if (!alive && (sleepers >> i & 1))
+            dead |= UINT64_C(1) << i;
+    }
+    if (dead) /* one that comes to such a place now takes its bit away itself, and sets it only when it sleeps */
+        atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~dead, memory_order_relaxed);
+    if (ring->wish.sends)
+        return receivers;
+    free_lanes(ring);
+    wherry__ring_seek_bias(ring, receivers);
+    return senders;
+}
+
+/* ---- waking ---- */
+
+static void ring_bell(struct wherry__ring *ring, unsigned place)
+{
+    int fd = wherry__ring_open_bell(ring, place);
+    if (fd >= 0)
+        (void)!wherry__sys.write(fd, "", 1); /* full: it rings already */
+    wherry__fd_close(&fd);
+}
+
+void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word)
+{
+    atomic_fetch_add_explicit(&ring->me->wakes, 1, memory_order_relaxed);
+    wherry__futex_ring(word);
+    if (atomic_load_explicit(&ring->control->places[place].polled, memory_order_acquire))
+        ring_bell(ring, place);
+}
+
+void wherry__ring_wake_receiver(struct wherry__ring *ring)
+{
+    struct ring_shared *shared = &ring->control->shared;
+    /* acquire: pairs with the sleeper's fetch_or; its bell is the one it will wait on */
+    uint64_t left = atomic_load_explicit(&shared->sleepers, memory_order_acquire);
+    for (; left; left &= left - 1) {
+        unsigned place = (unsigned)__builtin_ctzll(left);
+        uint64_t bit = UINT64_C(1) << place;
+        if (!(atomic_fetch_and_explicit(&shared->sleepers, ~bit, memory_order_acq_rel) & bit))
+            continue; /* another woke it; our message may not be the one it takes: the next */
+        CRASH(wake-chosen);
+        wherry__ring_wake_place(ring, place, &ring->control->places[place].bell);
+        return;
+    }
+}
+
+void wherry__ring_nudge(struct wherry__ring *ring)
+{
+    if (ring->joined)
+        wherry__futex_ring(ring->wish.sends ? &ring->lane->sleep.bell : &ring->me->bell);
+}

@@ -1,0 +1,175 @@
+/* ring/poll.c - owns what stands behind the descriptor of those who poll: a FIFO that is written when we sleep, and the peers' pidfds.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "base/why.h"
+#include "ring/name.h"
+#include "ring/receive.h"
+#include "ring/ring.h"
+
+int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place)
+{
+    char bell[256];
+    struct stat status;
+    wherry__ring_bell_name(bell, ring->wish.name, place);
+    wherry__fd_guard();
+    /* for reading too: then it never says that nobody reads, and never raises SIGPIPE (fifo(7)) */
+    int fd = wherry__fd_note(wherry__sys.openat(ring->directory, bell, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0));
+    wherry__fd_unguard();
+    if (fd >= 0 && (wherry__sys.fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)))
+        wherry__fd_close(&fd);
+    return fd;
+}
+
+static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    char bell[256];
+    wherry__ring_bell_name(bell, ring->wish.name, ring->place);
+    wherry__sys.unlinkat(ring->directory, bell, 0); /* a dead one's */
+    if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0)
+        return -errno;
+    ring->bell_fd = wherry__ring_open_bell(ring, ring->place);
+    if (ring->bell_fd < 0)
+        return -errno;
+    int result = wherry__wait_add(set, ring->bell_fd, EPOLLIN, RING_PLACES);
+    /* release: who sees it finds the FIFO */
+    atomic_store_explicit(&ring->me->polled, 1, memory_order_release);
+    return result;
+}
+
+void wherry__ring_forget_bell(struct wherry__ring *ring)
+{
+    char bell[256];
+    if (ring->bell_fd < 0)
+        return;
+    atomic_store_explicit(&ring->me->polled, 0, memory_order_relaxed);
+    wherry__ring_bell_name(bell, ring->wish.name, ring->place);
+    wherry__sys.unlinkat(ring->directory, bell, 0);
+    wherry__fd_close(&ring->bell_fd);
+}
+
+static bool drain_bell(const struct wherry__ring *ring)
+{
+    char bytes[256];
+    bool any = false;
+    ssize_t size;
+    while ((size = wherry__sys.read(ring->bell_fd, bytes, sizeof bytes)) > 0) {
+        any = true;
+        if (size < (ssize_t)sizeof bytes)
+            break;
+    }
+    return any;
+}
+
+static void unwatch(struct ring_watched *watched, struct wherry__wait *set)
+{
+    wherry__wait_remove(set, watched->fd);
+    wherry__fd_close(&watched->fd);
+}
+
+/* A pidfd of whoever holds the place.  The lock says which process that is; asked again behind the pidfd, it is still that one. */
+static void watch_place(struct wherry__ring *ring, unsigned i, uint32_t epoch, struct wherry__wait *set)
+{
+    struct ring_watched *watched = &ring->watched[i];
+    pid_t pid = wherry__life_pid(ring->life, i);
+    if (pid == getpid())
+        return;
+    if (pid == 0) { /* of a PID namespace that is not ours to see: look every now and then */
+        ring->needs_timer = true;
+        return;
+    }
+    wherry__fd_guard();
+    watched->fd = wherry__fd_note(wherry__sys.pidfd_open(pid, 0));
+    wherry__fd_unguard();
+    if (watched->fd >= 0 && wherry__life_pid(ring->life, i) != pid)
+        wherry__fd_close(&watched->fd);
+    if (watched->fd < 0) {
+        ring->needs_timer = true;
+        return;
+    }
+    watched->epoch = epoch;
+    if (wherry__wait_add(set, watched->fd, EPOLLIN, i) < 0)
+        wherry__fd_close(&watched->fd);
+}
+
+/* True: somebody who was watched is dead. */
+static bool watch_places(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    bool died = false;
+    ring->needs_timer = false;
+    for (unsigned i = 0; i < ring->control->head.places; i++) {
+        struct ring_watched *watched = &ring->watched[i];
+        struct ring_place *place = &ring->control->places[i];
+        uint32_t epoch = atomic_load_explicit(&place->epoch, memory_order_acquire);
+        bool here = i != ring->place && atomic_load_explicit(&place->state, memory_order_acquire) != RING_FREE;
+        if (!here && watched->fd < 0)
+            continue;
+        bool alive = here && wherry__life_alive(ring->life, i);
+        if (watched->fd >= 0 && (!alive || watched->epoch != epoch)) {
+            unwatch(watched, set);
+            died = true;
+        }
+        if (alive && watched->fd < 0)
+            watch_place(ring, i, epoch, set);
+    }
+    return died;
+}
+
+/* Where a peer's death shows in no descriptor the set gets a timer of RING_TICK. */
+static int watch_timer(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = RING_TICK, .it_value.tv_nsec = RING_TICK};
+    uint64_t expired;
+    if (!ring->needs_timer) {
+        if (ring->timer_fd >= 0)
+            wherry__wait_remove(set, ring->timer_fd);
+        wherry__fd_close(&ring->timer_fd);
+        return 0;
+    }
+    if (ring->timer_fd >= 0) {
+        if (wherry__sys.read(ring->timer_fd, &expired, sizeof expired) == sizeof expired)
+            ring->tick = true;
+        return 0;
+    }
+    wherry__fd_guard();
+    ring->timer_fd = wherry__fd_note(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    wherry__fd_unguard();
+    if (ring->timer_fd < 0 || timerfd_settime(ring->timer_fd, 0, &every, NULL) != 0)
+        return wherry__fail_errno(errno, "%s: no timer to watch processes of another PID namespace", ring->wish.url);
+    return wherry__wait_add(set, ring->timer_fd, EPOLLIN, RING_PLACES + 1);
+}
+
+int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    bool sends = ring->wish.sends, first = ring->bell_fd < 0;
+    if (first) {
+        int result = make_bell(ring, set);
+        if (result < 0)
+            return wherry__fail_errno(-result, "%s: no bell for those who poll", ring->wish.url);
+    }
+    if (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring))
+        return 1;
+    uint32_t changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire);
+    bool rung = drain_bell(ring), died = false;
+    if (!rung || first || changes != ring->watched_changes)
+        died = watch_places(ring, set);
+    ring->watched_changes = changes;
+    ring->tick |= died;
+    int result = watch_timer(ring, set);
+    if (result < 0)
+        return result;
+    if (sends)
+        wherry__ring_arm_sender(ring);
+    else
+        wherry__ring_arm(ring);
+    return died || (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring)) ||
+           atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) != changes ||
+           (!sends && changes != ring->changes);
+}

@@ -1,0 +1,144 @@
+/* ring/ring.h - one end of a ring: joining, sending, receiving, sleeping, leaving.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * LAYOUT.md has the protocol; its rules are numbered, and the code names them.  An end belongs to one process and is used by one
+ * thread at a time in each direction; it has one direction. */
+#ifndef WHERRY_RING_RING_H
+#define WHERRY_RING_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wherry/base.h>
+
+#include "base/wait.h"
+#include "ring/barrier.h"
+#include "ring/layout.h"
+#include "ring/life.h"
+
+/* Where the crash tests kill; nothing in release builds. */
+#ifdef WHERRY_CRASH_POINTS
+extern void (*wherry__crash)(const char *point);
+#define CRASH(point) (wherry__crash ? wherry__crash(#point) : (void)0)
+#else
+#define CRASH(point) ((void)0)
+#endif
+
+struct ring_wish {
+    const char *url, *name;
+    uint64_t capacity; /* 0: whatever the ring has, 1 MiB if it is made */
+    uint32_t places;   /* 0: likewise, 64 */
+    bool sends, creates, keep, drops;
+};
+
+struct ring_watched {
+    uint32_t epoch;
+    int fd; /* a pidfd in the wait set; -1 */
+};
+
+struct wherry__ring {
+    struct ring_control *control;
+    struct wherry__life *life;
+    struct ring_place *me;
+    struct ring_wish wish;
+    int directory;
+    unsigned place;
+    bool joined, fenced;
+    uint64_t mark, capacity, mask;
+
+    /* sending */
+    struct ring_lane *lane;
+    uint8_t *bytes;     /* of the lane, twice */
+    uint64_t tail;      /* where the next frame goes */
+    uint64_t freed;     /* a copy: what lies before may be written over */
+    uint64_t reserved;  /* bytes of payload that the open reservation has */
+    uint64_t asked_at;  /* tail when the position was last read */
+    bool failed;        /* the last try found no room */
+    uint64_t wanted;    /* bytes that it wanted */
+
+    /* receiving */
+    const uint8_t *lanes[RING_PLACES];
+    uint64_t mapped, bad;   /* bits of lanes: mapped; found to hold nonsense */
+    unsigned current, streak;
+    uint64_t freed_to[RING_PLACES]; /* what `freed` was last set to, as far as we know */
+    uint64_t taken_at, taken_next, taken_size; /* the message between try and done */
+    bool taken, lent, shared; /* shared: its lane was taken by compare-and-swap */
+    bool armed;             /* the bit in `sleepers` is ours to clear */
+    uint32_t changes;       /* of which all is known */
+    uint64_t ended_at;      /* `joined` when the end was last told */
+    uint32_t empties;
+    wherry_time looked_at;
+    bool gone;              /* the name was removed */
+    uint64_t dropped, redelivered;
+
+    /* both */
+    uint32_t bell_seen; /* the futex's value before the last try */
+    bool tick;          /* a sleep ended by itself: ask who is alive */
+    int bell_fd;        /* the FIFO; -1 */
+    int timer_fd;       /* -1 */
+    bool needs_timer;
+    uint32_t watched_changes;
+    struct ring_watched watched[RING_PLACES];
+};
+
+/* What was found. */
+struct ring_message {
+    const void *data;
+    uint32_t size, type;
+    bool again; /* given before to a receiver that died */
+};
+
+/* Join the ring of that name, waiting until the deadline for it, or making it.  0 or -errno with the sentence set;
+ * leave may be called on whatever is left. */
+int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, wherry_time deadline);
+/* `own`: this is the process that joined.  Else it is a forked child: memory alone is given back. */
+void wherry__ring_leave(struct wherry__ring *ring, bool own);
+
+/* ---- send.c ---- */
+
+/* Room for `size` bytes in place.  0; -EAGAIN; -EPIPE, -EMSGSIZE or -EBADMSG with the sentence set. */
+int wherry__ring_reserve(struct wherry__ring *ring, size_t size, void **ret_data);
+/* Hand over what was reserved, `size` bytes of it or fewer. */
+void wherry__ring_commit(struct wherry__ring *ring, size_t size, uint32_t type);
+/* Reserve, copy, commit. */
+int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, uint32_t type);
+/* Sleep until there may be room for what the last try wanted: 0, or -ETIMEDOUT. */
+int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline);
+/* Whether a send would not wait. */
+bool wherry__ring_has_room(struct wherry__ring *ring);
+/* Ask to be woken when there is room; looking once more is the caller's. */
+void wherry__ring_arm_sender(struct wherry__ring *ring);
+
+/* ---- receive.c ---- */
+
+/* 1: a message, ours until done() or put_back().  0: the end.  -EAGAIN; -EBADMSG with the sentence set. */
+int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring_message *ret_message);
+/* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */
+void wherry__ring_lend(struct wherry__ring *ring);
+void wherry__ring_done(struct wherry__ring *ring);
+void wherry__ring_put_back(struct wherry__ring *ring);
+int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadline);
+/* Whether a message or the end may be there, without taking it. */
+bool wherry__ring_has_message(struct wherry__ring *ring);
+
+/* ---- peers.c ---- */
+
+/* Rule 15: ask the kernel who is alive, and free what the dead hold.  Returns the living peers that count: receivers for a sender,
+ * senders for a receiver. */
+unsigned wherry__ring_look_round(struct wherry__ring *ring);
+/* Wake one receiver that sleeps. */
+void wherry__ring_wake_receiver(struct wherry__ring *ring);
+void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word);
+/* Wake whoever sleeps in a call on this end; async-signal-safe. */
+void wherry__ring_nudge(struct wherry__ring *ring);
+/* ---- poll.c ---- */
+
+/* The FIFO of a place; a descriptor to close, or -1. */
+int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place);
+/* Somebody polls: put the FIFO and the peers' pidfds into the set, say that we sleep, and look once more.  1: something is there;
+ * 0; -errno with the sentence set. */
+int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set);
+void wherry__ring_forget_bell(struct wherry__ring *ring);
+
+#endif
