@@ -14,7 +14,9 @@ struct wherry_channel {
     struct wherry__config config;
     bool started;                /* the transport has seen it: its close() must */
     uint64_t creator;            /* the generation that opened it: it alone removes names */
-    bool threads;                /* locks are used */
+    bool threads;                /* turns are taken */
+    bool locks;                  /* and the lock below: not where an endpoint has one direction alone */
+    bool sends_now, receives_now; /* there is a short way, and the role for it */
     bool types;                  /* the transport, framed like this, carries them */
     struct wherry__turn turns[2]; /* by direction */
     pthread_mutex_t lock;

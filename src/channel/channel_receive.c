@@ -104,9 +104,29 @@ int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, si
     return result;
 }
 
+/* The short way: 1, or -EAGAIN with nothing done. */
+static inline int receive_now(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size)
+{
+    size_t size;
+    if (atomic_load_explicit(&channel->lent, memory_order_relaxed) || !wherry__channel_enter_now(channel, WHERRY__RECEIVING))
+        return -EAGAIN;
+    int result = channel->endpoint.transport->receive_now(&channel->endpoint, buffer, capacity, &size);
+    if (__builtin_expect(result == 1, 1)) {
+        wherry__count(&channel->endpoint.counters.received_messages, 1);
+        wherry__count(&channel->endpoint.counters.received_bytes, size);
+        if (ret_size)
+            *ret_size = size;
+        after_receive(channel);
+    }
+    wherry__channel_leave(channel, WHERRY__RECEIVING);
+    return result;
+}
+
 int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                            wherry_time deadline)
 {
+    if (channel->receives_now && __builtin_expect(receive_now(channel, buffer, capacity, ret_size) == 1, 1))
+        return 1;
     struct wherry_loan loan;
     int result = receive(channel, buffer, capacity, &loan, deadline);
     if ((result == 1 || result == -EMSGSIZE) && ret_size)

@@ -141,8 +141,26 @@ int wherry_channel_send_message(struct wherry_channel *channel, const struct whe
     return sent < 0 ? (int)sent : 0;
 }
 
+/* The short way: 0, or -EAGAIN with nothing done. */
+static inline int send_now(struct wherry_channel *channel, const void *data, size_t size)
+{
+    if (size > channel->config.max_message || (!data && size) ||
+        atomic_load_explicit(&channel->reserved, memory_order_relaxed) || !wherry__channel_enter_now(channel, WHERRY__SENDING))
+        return -EAGAIN;
+    int result = channel->endpoint.transport->send_now(&channel->endpoint, data, size);
+    if (__builtin_expect(result == 0, 1)) {
+        wherry__count(&channel->endpoint.counters.sent_messages, 1);
+        wherry__count(&channel->endpoint.counters.sent_bytes, size);
+        after_send(channel);
+    }
+    wherry__channel_leave(channel, WHERRY__SENDING);
+    return result;
+}
+
 int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline)
 {
+    if (channel->sends_now && __builtin_expect(send_now(channel, data, size) == 0, 1))
+        return 0;
     struct wherry_message message = {.data = data, .size = size};
     return wherry_channel_send_message(channel, &message, 0, deadline);
 }

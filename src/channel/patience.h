@@ -38,14 +38,24 @@ static inline void wherry__channel_leave(struct wherry_channel *channel, enum wh
 
 static inline void wherry__channel_lock(struct wherry_channel *channel)
 {
-    if (channel->threads)
+    if (channel->locks)
         pthread_mutex_lock(&channel->lock);
 }
 
 static inline void wherry__channel_unlock(struct wherry_channel *channel)
 {
-    if (channel->threads)
+    if (channel->locks)
         pthread_mutex_unlock(&channel->lock);
+}
+
+/* Enter for a short way: false when anything speaks against it, which the long way finds again and says. */
+static inline bool wherry__channel_enter_now(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    uint32_t free_word = 0;
+    return channel->endpoint.born == wherry__generation() &&
+           (!channel->threads ||
+            atomic_compare_exchange_strong_explicit(&channel->turns[direction].word, &free_word, 1, memory_order_acquire,
+                                                    memory_order_relaxed));
 }
 
 /* ---- waiting ---- */

@@ -74,6 +74,16 @@ static int shm_try_send(struct wherry__endpoint *endpoint, const struct wherry_m
     return 0;
 }
 
+static int shm_send_now(struct wherry__endpoint *endpoint, const void *data, size_t size)
+{
+    return wherry__ring_send_now(ring_of(endpoint), data, size);
+}
+
+static int shm_receive_now(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, size_t *ret_size)
+{
+    return wherry__ring_receive_now(ring_of(endpoint), buffer, capacity, endpoint->config->max_message, ret_size);
+}
+
 static int shm_try_reserve(struct wherry__endpoint *endpoint, size_t size, void **ret_data)
 {
     return wherry__ring_reserve(ring_of(endpoint), size, ret_data);
@@ -162,6 +172,8 @@ const struct wherry__transport wherry__transport_shm = {
     .check = shm_check,
     .open = shm_open_end,
     .try_send = shm_try_send,
+    .send_now = shm_send_now,
+    .receive_now = shm_receive_now,
     .try_reserve = shm_try_reserve,
     .commit = shm_commit,
     .try_borrow = shm_try_borrow,

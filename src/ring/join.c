@@ -75,6 +75,8 @@ static int find_tail(struct wherry__ring *ring)
     }
     ring->tail = tail;
     ring->freed = position;
+    ring->messages = atomic_load_explicit(&ring->lane->sender.messages, memory_order_relaxed);
+    ring->payload = atomic_load_explicit(&ring->lane->sender.bytes, memory_order_relaxed);
     atomic_store_explicit(&ring->lane->sender.position, tail, memory_order_relaxed);
     return 0;
 }

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/sys.h"
@@ -23,6 +24,79 @@ static inline uint64_t word_of(const struct wherry__ring *ring, unsigned i, uint
     const _Atomic uint64_t *at = (const void *)(ring->lanes[i] + (position & ring->mask & ~UINT64_C(7)));
     /* acquire: pairs with the sender's release; the payload and the zero word behind are there */
     return atomic_load_explicit(at, memory_order_acquire);
+}
+
+static inline void go_outside(struct wherry__ring *ring)
+{
+    /* release: who sees 0 sees our last position */
+    atomic_store_explicit(&ring->me->inside, 0, memory_order_release);
+}
+
+/* ---- giving back ---- */
+
+static void wake_sender(struct wherry__ring *ring, unsigned i)
+{
+    struct ring_lane *lane = &ring->control->lanes[i];
+    atomic_store_explicit(&lane->sleep.wake_at, UINT64_MAX, memory_order_relaxed);
+    wherry__ring_wake_place(ring, i, &lane->sleep.bell);
+}
+
+static inline void let_lane_go(struct wherry__ring *ring)
+{
+    struct ring_lane *lane = &ring->control->lanes[ring->current];
+    if (ring->lent || ring->shared)
+        atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
+    else
+        go_outside(ring);
+    ring->taken = ring->lent = false;
+}
+
+void wherry__ring_lend(struct wherry__ring *ring)
+{
+    struct ring_lane *lane = &ring->control->lanes[ring->current];
+    /* rule 10; relaxed: other receivers look at `lent` only once they own the lane */
+    atomic_store_explicit(&lane->receiver.lent, ring->taken_at, memory_order_relaxed);
+    ring->lent = true;
+    if (!ring->shared) {
+        atomic_store_explicit(&lane->receiver.owner, ring->mark, memory_order_release);
+        CRASH(receive-lent);
+        go_outside(ring);
+    }
+}
+
+void wherry__ring_put_back(struct wherry__ring *ring)
+{
+    if (!ring->taken)
+        return;
+    struct ring_lane *lane = &ring->control->lanes[ring->current];
+    if (ring->lent) /* nobody died with it */
+        atomic_store_explicit(&lane->receiver.lent, UINT64_MAX, memory_order_relaxed);
+    let_lane_go(ring);
+}
+
+static inline void finish(struct wherry__ring *ring, unsigned i)
+{
+    struct ring_lane *lane = &ring->control->lanes[i];
+    uint64_t next = ring->taken_next;
+    CRASH(receive-copied);
+    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
+    /* release: the sender, or the next owner, may go on from here; our reads of the message are done */
+    atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
+    CRASH(receive-taken);
+    if (next - ring->freed_to[i] >= ring->capacity / 8 || word_of(ring, i, next) == 0) {
+        ring->freed_to[i] = next;
+        atomic_store_explicit(&lane->room.freed, next, memory_order_release);
+    }
+    wherry__barrier_light(ring->fenced);
+    bool sleeps = __builtin_expect(next >= load(&lane->sleep.wake_at), 0);
+    let_lane_go(ring);
+    if (sleeps)
+        wake_sender(ring, i);
+}
+
+void wherry__ring_done(struct wherry__ring *ring)
+{
+    finish(ring, ring->current);
 }
 
 /* ---- what a lane has ---- */
@@ -198,12 +272,6 @@ static inline bool go_inside(struct wherry__ring *ring)
     return false;
 }
 
-static inline void go_outside(struct wherry__ring *ring)
-{
-    /* release: who sees 0 sees our last position */
-    atomic_store_explicit(&ring->me->inside, 0, memory_order_release);
-}
-
 static int take_one(struct wherry__ring *ring, size_t max_message, struct ring_message *ret)
 {
     int result = -EAGAIN;
@@ -225,6 +293,31 @@ static inline int take_once(struct wherry__ring *ring, size_t max_message, struc
         result = take_one(ring, max_message, ret);
     while (__builtin_expect(result == -ESTALE, 0));
     return result;
+}
+
+int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
+{
+    unsigned i = ring->current;
+    if (__builtin_expect(ring->taken || ring->armed || ring->streak >= BATCH || !ring->lanes[i] || (ring->bad >> i & 1), 0) ||
+        !go_inside(ring))
+        return -EAGAIN;
+    struct ring_lane *lane = &ring->control->lanes[i];
+    uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
+    uint32_t size = ring_word_size(word);
+    if (__builtin_expect(!(word & RING_COMMITTED) || size > capacity || size > ring->capacity / 2 || size > max_message ||
+                             position % 8 || load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
+                         0)) {
+        go_outside(ring);
+        return -EAGAIN;
+    }
+    if (size)
+        memcpy(buffer, ring->lanes[i] + (position & ring->mask) + RING_WORD, size);
+    ring->streak++;
+    ring->shared = false;
+    ring->taken_next = position + ring_frame(size);
+    finish(ring, i);
+    *ret_size = size;
+    return 1;
 }
 
 static void disarm(struct wherry__ring *ring)
@@ -299,69 +392,6 @@ int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring
     if (__builtin_expect(ring->armed, 0) && result != -EAGAIN)
         disarm(ring);
     return result;
-}
-
-/* ---- giving back ---- */
-
-static void wake_sender(struct wherry__ring *ring, unsigned i)
-{
-    struct ring_lane *lane = &ring->control->lanes[i];
-    atomic_store_explicit(&lane->sleep.wake_at, UINT64_MAX, memory_order_relaxed);
-    wherry__ring_wake_place(ring, i, &lane->sleep.bell);
-}
-
-static inline void let_lane_go(struct wherry__ring *ring)
-{
-    struct ring_lane *lane = &ring->control->lanes[ring->current];
-    if (ring->lent || ring->shared)
-        atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
-    else
-        go_outside(ring);
-    ring->taken = ring->lent = false;
-}
-
-void wherry__ring_lend(struct wherry__ring *ring)
-{
-    struct ring_lane *lane = &ring->control->lanes[ring->current];
-    /* rule 10; relaxed: other receivers look at `lent` only once they own the lane */
-    atomic_store_explicit(&lane->receiver.lent, ring->taken_at, memory_order_relaxed);
-    ring->lent = true;
-    if (!ring->shared) {
-        atomic_store_explicit(&lane->receiver.owner, ring->mark, memory_order_release);
-        CRASH(receive-lent);
-        go_outside(ring);
-    }
-}
-
-void wherry__ring_put_back(struct wherry__ring *ring)
-{
-    if (!ring->taken)
-        return;
-    struct ring_lane *lane = &ring->control->lanes[ring->current];
-    if (ring->lent) /* nobody died with it */
-        atomic_store_explicit(&lane->receiver.lent, UINT64_MAX, memory_order_relaxed);
-    let_lane_go(ring);
-}
-
-void wherry__ring_done(struct wherry__ring *ring)
-{
-    unsigned i = ring->current;
-    struct ring_lane *lane = &ring->control->lanes[i];
-    uint64_t next = ring->taken_next;
-    CRASH(receive-copied);
-    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
-    /* release: the sender, or the next owner, may go on from here; our reads of the message are done */
-    atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
-    CRASH(receive-taken);
-    if (next - ring->freed_to[i] >= ring->capacity / 8 || word_of(ring, i, next) == 0) {
-        ring->freed_to[i] = next;
-        atomic_store_explicit(&lane->room.freed, next, memory_order_release);
-    }
-    wherry__barrier_light(ring->fenced);
-    bool sleeps = __builtin_expect(next >= load(&lane->sleep.wake_at), 0);
-    let_lane_go(ring);
-    if (sleeps)
-        wake_sender(ring, i);
 }
 
 /* ---- waiting ---- */

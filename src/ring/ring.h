@@ -52,6 +52,7 @@ struct wherry__ring {
     uint8_t *bytes;     /* of the lane, twice */
     uint64_t tail;      /* where the next frame goes */
     uint64_t freed;     /* a copy: what lies before may be written over */
+    uint64_t messages, payload; /* sent, as the lane says them too */
     uint64_t reserved;  /* bytes of payload that the open reservation has */
     uint64_t asked_at;  /* tail when the position was last read */
     bool failed;        /* the last try found no room */
@@ -103,6 +104,8 @@ int wherry__ring_reserve(struct wherry__ring *ring, size_t size, void **ret_data
 void wherry__ring_commit(struct wherry__ring *ring, size_t size, uint32_t type);
 /* Reserve, copy, commit. */
 int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, uint32_t type);
+/* The short way: 0, or -EAGAIN and nothing done when anything is out of the ordinary. */
+int wherry__ring_send_now(struct wherry__ring *ring, const void *data, size_t size);
 /* Sleep until there may be room for what the last try wanted: 0, or -ETIMEDOUT. */
 int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline);
 /* Whether a send would not wait. */
@@ -114,6 +117,8 @@ void wherry__ring_arm_sender(struct wherry__ring *ring);
 
 /* 1: a message, ours until done() or put_back().  0: the end.  -EAGAIN; -EBADMSG with the sentence set. */
 int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring_message *ret_message);
+/* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
+int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */
 void wherry__ring_lend(struct wherry__ring *ring);
 void wherry__ring_done(struct wherry__ring *ring);

@@ -8,6 +8,9 @@
 #include "base/why.h"
 #include "ring/ring.h"
 
+/* Below this a second copy costs more than the line that moves twice. */
+enum { FIRST_LINE_LAST = 256 };
+
 static _Atomic uint64_t *word_at(const struct wherry__ring *ring, uint64_t position)
 {
     return (_Atomic uint64_t *)(void *)(ring->bytes + (position & ring->mask));
@@ -99,32 +102,45 @@ static inline void publish(struct wherry__ring *ring, uint64_t word, uint64_t si
     ring->tail = next;
     struct ring_lane *lane = ring->lane;
     atomic_store_explicit(&lane->sender.position, next, memory_order_relaxed);
-    atomic_store_explicit(&lane->sender.messages, atomic_load_explicit(&lane->sender.messages, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    atomic_store_explicit(&lane->sender.bytes, atomic_load_explicit(&lane->sender.bytes, memory_order_relaxed) + size,
-                          memory_order_relaxed);
+    atomic_store_explicit(&lane->sender.messages, ++ring->messages, memory_order_relaxed);
+    atomic_store_explicit(&lane->sender.bytes, ring->payload += size, memory_order_relaxed);
     wherry__barrier_light(ring->fenced);
     if (__builtin_expect(atomic_load_explicit(&ring->control->shared.sleepers, memory_order_relaxed) != 0, 0))
         wherry__ring_wake_receiver(ring);
 }
 
-int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, uint32_t type)
+/* With room made. */
+static inline void write_frame(struct wherry__ring *ring, const void *data, size_t size, uint32_t type)
 {
-    int result = make_room(ring, size);
-    if (__builtin_expect(result < 0, 0))
-        return result;
     uint8_t *to = ring->bytes + (ring->tail & ring->mask) + RING_WORD;
     /* relaxed: the release in publish() orders it */
     atomic_store_explicit(word_at(ring, ring->tail + ring_frame(size)), 0, memory_order_relaxed);
     /* the receiver polls the line of the word: what shares it is written last, so that the line moves once */
     size_t first = RING_LINE - ((uintptr_t)to & (RING_LINE - 1));
-    if (size > first) {
+    if (size >= FIRST_LINE_LAST) {
         memcpy(to + first, (const uint8_t *)data + first, size - first);
         memcpy(to, data, first);
     } else if (size) {
         memcpy(to, data, size);
     }
     publish(ring, ring_word((uint32_t)size, type), size);
+}
+
+int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, uint32_t type)
+{
+    int result = make_room(ring, size);
+    if (result == 0)
+        write_frame(ring, data, size, type);
+    return result;
+}
+
+int wherry__ring_send_now(struct wherry__ring *ring, const void *data, size_t size)
+{
+    if (__builtin_expect(size > ring->capacity / 2 || room(ring) < ring_frame(size) + RING_WORD ||
+                             atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed),
+                         0))
+        return -EAGAIN;
+    write_frame(ring, data, size, 0);
     return 0;
 }
 

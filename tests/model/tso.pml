@@ -19,11 +19,13 @@ byte mem[CELLS];
 inline drain(by)
 {
     mem[stores[by].cell[0]] = stores[by].value[0];
+    stores[by].n--;
+#if DEPTH > 1
     stores[by].cell[0] = stores[by].cell[1];
     stores[by].value[0] = stores[by].value[1];
-    stores[by].cell[1] = 0;
-    stores[by].value[1] = 0;
-    stores[by].n--
+#endif
+    stores[by].cell[DEPTH - 1] = 0;
+    stores[by].value[DEPTH - 1] = 0
 }
 inline drain_all(by)
 {
@@ -49,11 +51,14 @@ inline LOAD(by, at_cell, the_value)
         if
         :: stores[by].n > 0 && stores[by].cell[0] == (at_cell) -> the_value = stores[by].value[0]
         :: else
-        fi;
+        fi
+#if DEPTH > 1
+        ;
         if
         :: stores[by].n > 1 && stores[by].cell[1] == (at_cell) -> the_value = stores[by].value[1]
         :: else
         fi
+#endif
     }
 }
 

@@ -33,6 +33,7 @@
 #define POSITION(l) (2 + 3 * (l))
 #define OWNER(l) (3 + 3 * (l)) /* process + 1 */
 #define CELLS (1 + 3 * SENDERS)
+#define DEPTH 1
 #include "tso.pml"
 #define BIT(r) (1 << (r))
 
@@ -62,9 +63,10 @@ inline wake_one()
         :: was ->
             /* CRASH(wake-cleared) */
 #ifndef WEAK_BELL_NOT_RUNG
-            d_step { drain_all(me); rung[k] = 1 }
-#endif
+            d_step { drain_all(me); rung[k] = 1; asleep[k] = 0 }
+#else
             asleep[k] = 0;
+#endif
             break
         :: else -> LOAD(me, SLEEPERS, s) /* another woke him */
         fi
@@ -118,12 +120,20 @@ inline look()
         atomic { LOAD(me, POSITION(l), p); LOAD(me, WORD(l), n) }
         if
         :: n > p ->
-            LOAD(me, OWNER(l), o);
-            if
-            :: o == 0 || dead[o - 1] ->
-                CAS(me, OWNER(l), o, me + 1, ok);
+            d_step { /* the lane is free, or its owner dead: compare-and-swap */
+                drain_all(me);
+                ok = (mem[OWNER(l)] == 0);
                 if
-                :: ok ->
+                :: !ok -> ok = dead[mem[OWNER(l)] - 1]
+                :: else
+                fi;
+                if
+                :: ok -> mem[OWNER(l)] = me + 1
+                :: else
+                fi
+            }
+            if
+            :: ok ->
                     atomic {
                         LOAD(me, POSITION(l), p);
                         LOAD(me, WORD(l), n);
@@ -138,15 +148,13 @@ inline look()
                     STORE(me, OWNER(l), 0);
                     OFTEN_BARRIER(me);
                     pass_on()
-                :: else
-                fi
             :: else
             fi
         :: else
         fi;
         l++
     od;
-    atomic { l = 0; n = 0; p = 0; o = 0; ok = 0 }
+    atomic { l = 0; n = 0; p = 0; ok = 0 }
 }
 
 /* Who leaves the wait takes its bit back.  If somebody has cleared it, the wake may have been for a message that this one
@@ -183,7 +191,7 @@ inline take_back(hand_on)
 proctype receiver(byte me; byte r)
 {
     byte calls = CALLS;
-    byte l, n, p, o, s, k;
+    byte l, n, p, s, k;
     bit found, ok, was, away;
     {
         do
@@ -241,7 +249,7 @@ proctype receiver(byte me; byte r)
             found = 0
         od
     } unless { dead[me] };
-    atomic { calls = 0; l = 0; n = 0; p = 0; o = 0; s = 0; k = 0; found = 0; ok = 0; was = 0; away = 0 }
+    atomic { calls = 0; l = 0; n = 0; p = 0; s = 0; k = 0; found = 0; ok = 0; was = 0; away = 0 }
 }
 
 #define KILL(i)                  \

@@ -28,9 +28,11 @@ __attribute__((noinline)) static void save_atomic(struct pair *pair, long number
     __asm__ volatile("nop" ::: "memory");
 }
 
+static long (*volatile again)(long n); /* so that no compiler makes a loop of it */
+
 __attribute__((noinline)) static long depth(long n)
 {
-    long below = n > 0 ? depth(n - 1) : 0;
+    long below = n > 0 ? again(n - 1) : 0;
     __asm__ volatile("" : "+r"(below));
     return below + 1;
 }
@@ -40,6 +42,7 @@ static void save_both(void *pair)
     save_torn(pair, 1);
     save_atomic(pair, 2);
     save_torn(pair, 3);
+    again = depth;
     _exit(depth(5) == 6 ? 0 : 1);
 }
 

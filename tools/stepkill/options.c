@@ -125,9 +125,11 @@ static int take_functions(struct options *options, const char *list)
         }
         if (word[0] == '\0')
             code = misuse(": a name is empty", list);
-        struct target *targets = realloc(options->targets, (options->target_count + 1) * sizeof *targets);
-        if (code >= 0 || !targets)
+        if (code >= 0)
             break;
+        struct target *targets = realloc(options->targets, (options->target_count + 1) * sizeof *targets);
+        if (!targets)
+            return free(copy), complain(KILL_CANNOT, "%s", strerror(errno));
         options->targets = targets;
         targets[options->target_count++] = (struct target){.name = strdup(word), .call = call};
     }
