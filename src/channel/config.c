@@ -95,7 +95,7 @@ static const char *parse_value(const struct option *option, const char *text, vo
 {
     switch (option->value) {
     case SIZE:
-        return parse_size(text, field) ? NULL : "a number of bytes, such as 4096, 64k or 16M";
+        return parse_size(text, field) && *(uint64_t *)field > 0 ? NULL : "a number of bytes from 1 on, such as 4096, 64k or 16M";
     case NUMBER:
         return parse_number(text, 10, field) && *(uint32_t *)field > 0 ? NULL : "a number from 1 on";
     case OCTAL:
@@ -223,7 +223,11 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
     if (!given)
         return 0;
     if (given->size < offsetof(struct wherry_channel_options, side))
-        return wherry__fail(EINVAL, "%s: options.size is not set; begin with WHERRY_CHANNEL_OPTIONS", name);
+        return given->size == 0
+                   ? wherry__fail(EINVAL, "%s: options.size is not set; begin with WHERRY_CHANNEL_OPTIONS", name)
+                   : wherry__fail(EINVAL, "%s: options.size is %zu, less than any version of wherry has; begin with "
+                                          "WHERRY_CHANNEL_OPTIONS",
+                                  name, given->size);
     if (given->size > (size_t)1 << 20)
         return wherry__fail(E2BIG, "%s: options.size is %zu, which no version of wherry has", name, given->size);
     const char *bytes = (const char *)given;
@@ -258,7 +262,8 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
 {
     if (options->frame && wherry__framing_parse(&config->framing, options->frame) < 0)
         return wherry__url_fail(config->name, place_of(config, "frame"),
-                                "\"%.32s\" is no framing: length, line, nul, fixed:N or raw", options->frame);
+                                "\"%.32s\" is no framing: length, line, nul, fixed:N with N from 1 to 1073741824, or raw",
+                                options->frame);
     if (options->uid && options->uid[wherry__allow_parse(&config->allow, options->uid)] != '\0')
         return wherry__url_fail(config->name, place_of(config, "uid"), "uid takes \"any\", or up to %d numbers with commas",
                                 WHERRY__ALLOW_MAX);
@@ -266,8 +271,9 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     if (max_message > MOST_MAX_MESSAGE)
         return wherry__url_fail(config->name, place_of(config, "max_message"), "max_message is at most 1G");
     if (config->framing.kind == WHERRY__FRAME_FIXED && config->framing.size > max_message)
-        return wherry__url_fail(config->name, place_of(config, "frame"), "a record of %zu bytes is over max_message",
-                                config->framing.size);
+        return wherry__url_fail(config->name, place_of(config, "frame"),
+                                "a record of %zu bytes is over max_message (%llu; at most 1G)", config->framing.size,
+                                (unsigned long long)max_message);
     uint64_t max_memory = options->max_memory ? options->max_memory : 16 * max_message;
     if (max_memory < max_message)
         return wherry__url_fail(config->name, place_of(config, "max_memory"), "max_memory is less than max_message");
@@ -278,6 +284,8 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
         return wherry__url_fail(config->name, place_of(config, "capacity"), "capacity is at most 2G");
     config->mode = options->mode ? options->mode : 0600;
     config->backlog = options->backlog ? options->backlog : 128;
+    if (config->backlog > INT32_MAX) /* what listen(2) takes */
+        return wherry__url_fail(config->name, place_of(config, "backlog"), "backlog is at most %d", INT32_MAX);
     config->writers = options->writers;
     config->spin = options->spin;
     config->single_thread = options->single_thread;

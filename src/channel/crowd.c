@@ -4,6 +4,7 @@
 #include "channel/crowd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -216,6 +217,8 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
         wherry__crowd_remove(endpoint, member);
         return result;
     }
+    if (crowd->finished) /* it shall not wait for messages */
+        wherry__sys.shutdown(fd, SHUT_WR);
     crowd->had = true;
     crowd->end_due = false; /* a sender is there again before anybody was told that there was none */
     wherry__count(&endpoint->counters.accepted, 1);
@@ -241,6 +244,14 @@ int wherry__crowd_accept(struct wherry__endpoint *endpoint)
             return result;
     }
     return 0;
+}
+
+/* Without descriptors accept(2) fails whether or not anybody waits: so poll(2) is asked first. */
+int wherry__crowd_accept_waiting(struct wherry__endpoint *endpoint)
+{
+    struct pollfd poll = {.fd = wherry__crowd_of(endpoint)->listener, .events = POLLIN};
+    static const struct timespec at_once;
+    return wherry__sys.ppoll(&poll, 1, &at_once) == 1 ? wherry__crowd_accept(endpoint) : 0;
 }
 
 int wherry__crowd_start(struct wherry__endpoint *endpoint)
@@ -304,6 +315,7 @@ int wherry__crowd_finish(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     struct wherry__member *member = crowd->first;
+    crowd->finished = true;
     for (size_t i = 0; i < crowd->count; i++, member = member->next)
         wherry__sys.shutdown(member->link.out_fd, SHUT_WR);
     return 0;

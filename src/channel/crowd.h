@@ -43,6 +43,7 @@ struct wherry__crowd {
     struct wherry__member *queue_head, *queue_tail;
     bool end_due;                   /* the live fell to none; to be reported */
     bool had;                       /* somebody was connected once */
+    bool finished;                  /* this endpoint sends no more, to nobody */
     struct wherry__member *begun;   /* a message to it is half written from the sender's memory */
 };
 
@@ -75,6 +76,7 @@ static inline struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *en
 }
 struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uint64_t id);
 int wherry__crowd_accept(struct wherry__endpoint *endpoint);
+int wherry__crowd_accept_waiting(struct wherry__endpoint *endpoint); /* the same, when somebody waits for it */
 void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member);
 void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member *member); /* it sends no more */
 void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member);

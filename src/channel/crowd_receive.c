@@ -43,7 +43,8 @@ static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *mem
 {
     bool reports = endpoint->config->report_ends && !member->ended;
     bool hung_up = wherry__link_hung_up(&member->link);
-    bool owed = endpoint->config->role == WHERRY_BOTH && (member->unanswered > 0 || wherry__link_keeps(&member->link));
+    bool answers = endpoint->config->role == WHERRY_BOTH && !wherry__crowd_of(endpoint)->finished;
+    bool owed = answers && (member->unanswered > 0 || wherry__link_keeps(&member->link));
     uint64_t id = member->link.peer.id;
     ret_loan->data = NULL;
     ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .peer = member->link.peer};
@@ -60,12 +61,12 @@ static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *mem
     return reports ? 1 : -EAGAIN;
 }
 
-/* Its connection is of no more use. */
+/* Its connection is of no more use; what else it sent goes with it, which the sentence must not hide. */
 static int cut(struct wherry__endpoint *endpoint, struct wherry__member *member, int code)
 {
     wherry__count(&endpoint->counters.refused, 1);
     wherry__crowd_remove(endpoint, member);
-    return code;
+    return wherry__fail(-code, "%s; the peer's connection was closed", wherry_why());
 }
 
 /* Ask one member.  1: lent, and it is the current one (or its end is reported); -EAGAIN: nothing from it; or a failure to
@@ -143,6 +144,20 @@ static void end_turn(struct wherry__endpoint *endpoint)
     wherry__wait_for(&endpoint->receiving, WHERRY_NOW);
 }
 
+/* The last sender has gone.  Others may wait in the backlog by now, perhaps because no descriptor was left for them while it
+ * was there: they take the end back.  0 the end, or -EAGAIN or a failure to accept, after which it is still due. */
+static int report_end(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    int result = wherry__crowd_accept_waiting(endpoint);
+    if (result < 0)
+        return result;
+    if (!crowd->end_due)
+        return -EAGAIN;
+    crowd->end_due = false;
+    return 0;
+}
+
 int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
                              struct wherry_loan *ret_loan)
 {
@@ -164,11 +179,7 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
     struct wherry__member *member;
     while (result == -EAGAIN && (member = dequeue(crowd)))
         result = ask(endpoint, member, buffer, capacity, ret_loan);
-    if (result == -EAGAIN && crowd->end_due) {
-        crowd->end_due = false;
-        return 0;
-    }
-    return result;
+    return result == -EAGAIN && crowd->end_due ? report_end(endpoint) : result;
 }
 
 void wherry__crowd_give_back(struct wherry__endpoint *endpoint)

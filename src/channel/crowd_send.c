@@ -116,6 +116,8 @@ int wherry__crowd_try_send(struct wherry__endpoint *endpoint, const struct wherr
                            unsigned flags, size_t *ret_taken)
 {
     *ret_taken = 0;
+    if (wherry__crowd_of(endpoint)->finished)
+        return wherry__link_finished(endpoint->config);
     int result = take_events(endpoint);
     while (result == 0 && *ret_taken < count) {
         const struct wherry_message *next = messages + *ret_taken;

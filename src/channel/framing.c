@@ -180,11 +180,31 @@ size_t wherry__frame_resync(const uint8_t *data, size_t size, size_t max_message
     return size;
 }
 
+/* The bytes of a UTF-8 character that begins like this, or 0 when none does. */
+static size_t utf8_length(uint8_t first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first < 0xc2 || first > 0xf4)
+        return 0;
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+/* Good enough for a hint: of the continuation bytes only that they are some.  The last character may be cut off. */
 bool wherry__looks_like_text(const uint8_t *data, size_t size)
 {
     size = wherry__size_min(size, 64);
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0, next = 0; i < size; i++) {
+        if (i < next) {
+            if ((data[i] & 0xc0) != 0x80)
+                return false;
+            continue;
+        }
         if (data[i] != '\n' && data[i] != '\t' && data[i] != '\r' && data[i] != 0x1b && (data[i] < 0x20 || data[i] == 0x7f))
             return false;
+        next = i + utf8_length(data[i]);
+        if (next == i)
+            return false;
+    }
     return size > 0;
 }

@@ -79,6 +79,7 @@ struct wherry__link {
     struct wherry__part part;    /* the next of them */
     uint64_t sender;             /* random; 0 before the first split message; bit 0: its byte is locked (parts.h) */
     uint32_t part_messages;
+    bool finished;               /* the socket's sending half is shut down: sends are -EPIPE */
     bool dead;                   /* nobody can receive any more, or the stream was cut inside a frame: sends are -EPIPE */
 
     /* packets */
@@ -111,6 +112,7 @@ int wherry__link_send(struct wherry__link *link, const struct wherry_message *me
                       size_t *ret_taken);
 int wherry__link_push(struct wherry__link *link); /* try_finish */
 int wherry__link_keep(struct wherry__link *link);
+int wherry__link_finished(const struct wherry__config *config); /* -EPIPE: it was said that no more will be sent */
 
 /* The short way for what a busy receiver does most: a whole `length` frame that lies in memory.  1: lent; 0: go the long way
  * (wherry__link_borrow).  Header and size are checked as in framing.c. */

@@ -182,6 +182,8 @@ int wherry__packet_send(struct wherry__link *link, const struct wherry__datagram
                         const struct wherry_message *messages, size_t count, size_t *ret_taken)
 {
     *ret_taken = 0;
+    if (link->finished)
+        return wherry__link_finished(link->config);
     while (*ret_taken < count) {
         struct mmsghdr headers[BATCH];
         struct iovec parts[BATCH];

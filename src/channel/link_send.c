@@ -74,12 +74,17 @@ static bool may_write(int fd)
     return wherry__sys.ppoll(&poll, 1, &at_once) == 1;
 }
 
+int wherry__link_finished(const struct wherry__config *config)
+{
+    return wherry__fail(EPIPE, "%s: this endpoint has finished sending", config->name);
+}
+
 /* Write without waiting.  Bytes, or -errno: -EAGAIN, and -EPIPE with the sentence set, or another failure. */
 static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count)
 {
     ssize_t size;
-    if (link->out_fd < 0)
-        return wherry__fail(EPIPE, "%s: this endpoint has finished sending", link->config->name);
+    if (link->out_fd < 0 || link->finished)
+        return wherry__link_finished(link->config);
     if (link->dead)
         return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
     if (link->blocks && link->kind != WHERRY__LINK_SOCKET && !may_write(link->out_fd))

@@ -9,9 +9,11 @@
 #include "channel/patience.h"
 
 /* Spins that are in vain become as rare as one in 2^RAREST_SPIN sleeps. */
+/* A longer spin comes back through the long way every now and then, which looks who is alive and who interrupts. */
+enum { LONG_SPIN = 50 * WHERRY_MICROSECOND };
 enum { SHORT_SPIN = 10 * WHERRY_MICROSECOND, RAREST_SPIN = 10 };
 /* Where a look costs no system call, this many of them for one at the clock. */
-enum { QUICK_LOOKS = 16 };
+enum { QUICK_LOOKS = 32 };
 
 static struct wherry__wait *set_of(struct wherry_channel *channel, enum wherry__direction direction)
 {
@@ -87,11 +89,9 @@ static bool spins_on(struct wherry_channel *channel, struct wherry__patience *pa
     if (!patience->spun)
         return false;
     patience->waited = true;
-    if (channel->endpoint.transport->is_quick && ++patience->looks % QUICK_LOOKS) {
-        wherry__breathe_once();
-        return true;
-    }
-    if (!channel->endpoint.transport->is_quick)
+    if (channel->endpoint.transport->spin)
+        channel->endpoint.transport->spin(&channel->endpoint, QUICK_LOOKS);
+    else
         wherry__breathe();
     wherry_time now = wherry_now();
     if (now < patience->spin_until && now < patience->deadline) {
@@ -102,6 +102,21 @@ static bool spins_on(struct wherry_channel *channel, struct wherry__patience *pa
     patience->spun = false;
     channel->spins_missed += channel->spins_missed < RAREST_SPIN;
     channel->sleeps_to_come = (1u << channel->spins_missed) - 1;
+    return false;
+}
+
+bool wherry__channel_spin_now(struct wherry_channel *channel, wherry_time deadline)
+{
+    wherry_time spin = channel->config.spin;
+    if (deadline <= 0 || (spin == 0 ? channel->sleeps_to_come > 0 : spin < WHERRY_MICROSECOND))
+        return false;
+    const struct wherry__transport *transport = channel->endpoint.transport;
+    if (transport->spin(&channel->endpoint, QUICK_LOOKS))
+        return true;
+    wherry_time now = wherry_now(), until = now + (spin > 0 && spin < LONG_SPIN ? spin : spin > 0 ? LONG_SPIN : SHORT_SPIN);
+    for (until = until < deadline ? until : deadline; now < until; now = wherry_now())
+        if (transport->spin(&channel->endpoint, QUICK_LOOKS))
+            return true;
     return false;
 }
 

@@ -71,6 +71,10 @@ struct wherry__patience {
 int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
                        struct wherry__patience *patience);
 
+/* Where there is a short way: spin before the long one, which sleeps; true when a message is there.  With the receiving turn taken, or
+ * in an endpoint without turns. */
+bool wherry__channel_spin_now(struct wherry_channel *channel, wherry_time deadline);
+
 /* For those who poll, with the turn taken: the bell rings while something can be had that the kernel does not show.  0 or -errno. */
 int wherry__channel_update_bell(struct wherry_channel *channel, enum wherry__direction direction);
 

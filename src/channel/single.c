@@ -126,10 +126,12 @@ int wherry__single_finish(struct wherry__endpoint *endpoint)
     struct wherry__link *link = &single_of(endpoint)->link;
     if (link->out_fd < 0)
         return 0; /* it was ended before */
-    if (link->out_fd == link->in_fd)
-        return wherry__sys.shutdown(link->out_fd, SHUT_WR) == 0 || errno == ENOTCONN
-                   ? 0
-                   : wherry__fail_errno(errno, "%s: the end could not be sent", endpoint->config->name);
+    if (link->out_fd == link->in_fd) {
+        if (wherry__sys.shutdown(link->out_fd, SHUT_WR) != 0 && errno != ENOTCONN)
+            return wherry__fail_errno(errno, "%s: the end could not be sent", endpoint->config->name);
+        link->finished = true;
+        return 0;
+    }
     wherry__wait_remove(&endpoint->sending, link->out_fd);
     wherry__fd_close(&link->out_fd);
     return 0;

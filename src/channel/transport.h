@@ -115,8 +115,9 @@ struct wherry__transport {
     /* End a wait() under way.  Async-signal-safe.  NULL: the set's bell does. */
     void (*nudge)(struct wherry__endpoint *endpoint, enum wherry__direction direction);
 
-    /* A try costs no system call: who spins asks without a pause. */
-    bool is_quick;
+    /* Where a look costs no system call: look so many times for a message, true when receive_now() is worth a try.  With
+     * send_now and receive_now, or not at all. */
+    bool (*spin)(struct wherry__endpoint *endpoint, unsigned looks);
 
     /* The short way for what a busy pair does most, where a call costs no more than a copy; anything out of the ordinary is -EAGAIN,
      * and goes the long way through the slots above.  send_now: 0 or -EAGAIN.  receive_now: 1 or -EAGAIN.  Both or none. */

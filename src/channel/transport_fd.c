@@ -29,11 +29,12 @@ static int parse(const struct wherry__config *config, int ret_fds[2])
     int count = 0;
     do {
         char *end;
+        at += count > 0; /* the comma */
         if (*at < '0' || *at > '9' || (values[count++] = strtol(at, &end, 10)) > 1 << 24)
             return wherry__url_fail(url->text, url->path_at + (size_t)(at - url->path),
                                     "fd: takes descriptor numbers: fd:N, or fd:R,W to read R and write W");
         at = end;
-    } while (*at == ',' && count < 2 && *++at);
+    } while (*at == ',' && count < 2);
     if (*at || url->has_authority)
         return wherry__url_fail(url->text, url->path_at + (size_t)(at - url->path),
                                 "fd: takes descriptor numbers: fd:N, or fd:R,W to read R and write W");

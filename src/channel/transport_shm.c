@@ -84,6 +84,11 @@ static int shm_receive_now(struct wherry__endpoint *endpoint, void *buffer, size
     return wherry__ring_receive_now(ring_of(endpoint), buffer, capacity, endpoint->config->max_message, ret_size);
 }
 
+static bool shm_spin(struct wherry__endpoint *endpoint, unsigned looks)
+{
+    return wherry__ring_spin(ring_of(endpoint), looks);
+}
+
 static int shm_try_reserve(struct wherry__endpoint *endpoint, size_t size, void **ret_data)
 {
     return wherry__ring_reserve(ring_of(endpoint), size, ret_data);
@@ -182,7 +187,7 @@ const struct wherry__transport wherry__transport_shm = {
     .put_back = shm_put_back,
     .watch = shm_watch,
     .nudge = shm_nudge,
-    .is_quick = true,
+    .spin = shm_spin,
     .wait = shm_wait,
     .close = shm_close,
 };

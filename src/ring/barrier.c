@@ -33,11 +33,9 @@ int wherry__futex_wait(const _Atomic uint32_t *word, uint32_t value, wherry_time
     return result < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 
-void wherry__futex_ring(_Atomic uint32_t *word)
+void wherry__futex_wake(const _Atomic uint32_t *word)
 {
     int code = errno;
-    /* release: who sees the new value sees what was done before */
-    atomic_fetch_add_explicit(word, 1, memory_order_release);
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
     errno = code;
 }

@@ -29,7 +29,7 @@ static inline void wherry__barrier_light(bool fenced)
 
 /* Sleep while *word is `value`, at most until `deadline`.  0: woken, changed, or a signal; -ETIMEDOUT. */
 int wherry__futex_wait(const _Atomic uint32_t *word, uint32_t value, wherry_time deadline);
-/* Add one and wake one; async-signal-safe. */
-void wherry__futex_ring(_Atomic uint32_t *word);
+/* Wake all who sleep there; async-signal-safe. */
+void wherry__futex_wake(const _Atomic uint32_t *word);
 
 #endif

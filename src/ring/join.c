@@ -110,7 +110,7 @@ static void publish(struct wherry__ring *ring)
     uint32_t epoch = atomic_load_explicit(&me->epoch, memory_order_relaxed) + 1;
     atomic_fetch_and_explicit(&shared->sleepers, ~bit, memory_order_relaxed);
     atomic_store_explicit(&me->inside, 0, memory_order_relaxed);
-    atomic_store_explicit(&me->polled, 0, memory_order_relaxed);
+    atomic_store_explicit(&me->wakes_by, 0, memory_order_relaxed);
     atomic_store_explicit(&me->waits, 0, memory_order_relaxed);
     atomic_store_explicit(&me->wakes, 0, memory_order_relaxed);
     atomic_store_explicit(&me->pid, (uint32_t)getpid(), memory_order_relaxed);
@@ -292,7 +292,7 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
     ring->wish = *wish;
     ring->bell_fd = ring->timer_fd = -1;
     for (unsigned i = 0; i < RING_PLACES; i++)
-        ring->watched[i].fd = -1;
+        ring->watched[i].fd = ring->bells[i].fd = -1;
     int result = ring->directory = wherry__ring_directory(wish->url);
     if (result < 0)
         return result;
@@ -374,9 +374,10 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
 {
     if (own && ring->joined)
         say_goodbye(ring);
-    for (unsigned i = 0; i < RING_PLACES; i++)
-        if (own)
-            wherry__fd_close(&ring->watched[i].fd);
+    for (unsigned i = 0; own && i < RING_PLACES; i++) {
+        wherry__fd_close(&ring->watched[i].fd);
+        wherry__fd_close(&ring->bells[i].fd);
+    }
     if (!own) { /* the mappings are not here (MADV_DONTFORK), the descriptors were closed at the fork */
         wherry__life_close(ring->life);
         return;

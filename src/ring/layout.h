@@ -19,7 +19,7 @@ enum {
     RING_CONTROL = 32768,                  /* bytes before lane 0 */
     RING_LEAST_CAPACITY = 4096,
     RING_PLACE_LOCK = 1024,                /* the byte that stands for place 0 */
-    RING_TICK = 50 * 1000 * 1000,          /* ns: no sleep is longer */
+    RING_TICK = 75 * 1000 * 1000,          /* ns: no sleep is longer */
 };
 #define RING_MOST_CAPACITY (UINT64_C(1) << 31)
 
@@ -47,12 +47,13 @@ struct ring_shared {
 static_assert(sizeof(struct ring_shared) == 192, "ring_shared");
 
 enum ring_state { RING_FREE = 0, RING_SENDER = 1, RING_RECEIVER = 2 };
+enum ring_wakes_by { RING_BY_FUTEX = 1, RING_BY_FIFO = 2 };
 
 /* Rule 2. */
 struct ring_place {
     alignas(RING_LINE) _Atomic uint32_t state;
     _Atomic uint32_t epoch;
-    _Atomic uint32_t polled; /* it has a FIFO beside the ring */
+    _Atomic uint32_t wakes_by; /* how it is to be woken, bits: a FIFO beside the ring too */
     _Atomic uint32_t pid;    /* for people; never for decisions */
     _Atomic uint64_t waits;  /* times it slept */
     _Atomic uint64_t wakes;  /* times it woke another */

@@ -59,19 +59,30 @@ unsigned wherry__ring_look_round(struct wherry__ring *ring)
 
 /* ---- waking ---- */
 
+/* The descriptors stay open: a bell is rung again and again, and its owner makes another FIFO in each epoch. */
 static void ring_bell(struct wherry__ring *ring, unsigned place)
 {
-    int fd = wherry__ring_open_bell(ring, place);
-    if (fd >= 0)
-        (void)!wherry__sys.write(fd, "", 1); /* full: it rings already */
-    wherry__fd_close(&fd);
+    struct ring_bell *bell = &ring->bells[place];
+    uint32_t epoch = atomic_load_explicit(&ring->control->places[place].epoch, memory_order_acquire);
+    if (bell->fd >= 0 && bell->epoch != epoch)
+        wherry__fd_close(&bell->fd);
+    if (bell->fd < 0)
+        bell->fd = wherry__ring_open_bell(ring, place);
+    bell->epoch = epoch;
+    if (bell->fd >= 0)
+        (void)!wherry__sys.write(bell->fd, "", 1); /* full: it rings already */
 }
 
+/* Rule 13. */
 void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word)
 {
     atomic_fetch_add_explicit(&ring->me->wakes, 1, memory_order_relaxed);
-    wherry__futex_ring(word);
-    if (atomic_load_explicit(&ring->control->places[place].polled, memory_order_acquire))
+    /* seq_cst, both: who went to sleep on the old value has said before how to wake it */
+    atomic_fetch_add_explicit(word, 1, memory_order_seq_cst);
+    uint32_t by = atomic_load_explicit(&ring->control->places[place].wakes_by, memory_order_seq_cst);
+    if (by & RING_BY_FUTEX)
+        wherry__futex_wake(word);
+    if (by & RING_BY_FIFO)
         ring_bell(ring, place);
 }
 
@@ -93,6 +104,9 @@ void wherry__ring_wake_receiver(struct wherry__ring *ring)
 
 void wherry__ring_nudge(struct wherry__ring *ring)
 {
-    if (ring->joined)
-        wherry__futex_ring(ring->wish.sends ? &ring->lane->sleep.bell : &ring->me->bell);
+    if (!ring->joined)
+        return;
+    _Atomic uint32_t *word = ring->wish.sends ? &ring->lane->sleep.bell : &ring->me->bell;
+    atomic_fetch_add_explicit(word, 1, memory_order_release);
+    wherry__futex_wake(word);
 }

@@ -39,8 +39,6 @@ static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
     if (ring->bell_fd < 0)
         return -errno;
     int result = wherry__wait_add(set, ring->bell_fd, EPOLLIN, RING_PLACES);
-    /* release: who sees it finds the FIFO */
-    atomic_store_explicit(&ring->me->polled, 1, memory_order_release);
     return result;
 }
 
@@ -49,7 +47,6 @@ void wherry__ring_forget_bell(struct wherry__ring *ring)
     char bell[256];
     if (ring->bell_fd < 0)
         return;
-    atomic_store_explicit(&ring->me->polled, 0, memory_order_relaxed);
     wherry__ring_bell_name(bell, ring->wish.name, ring->place);
     wherry__sys.unlinkat(ring->directory, bell, 0);
     wherry__fd_close(&ring->bell_fd);
@@ -166,9 +163,9 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
     if (result < 0)
         return result;
     if (sends)
-        wherry__ring_arm_sender(ring);
+        wherry__ring_arm_sender(ring, RING_BY_FIFO);
     else
-        wherry__ring_arm(ring);
+        wherry__ring_arm(ring, RING_BY_FIFO);
     return died || (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring)) ||
            atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) != changes ||
            (!sends && changes != ring->changes);

@@ -41,6 +41,13 @@ static void wake_sender(struct wherry__ring *ring, unsigned i)
     wherry__ring_wake_place(ring, i, &lane->sleep.bell);
 }
 
+/* Rule 12.  A hint: a receiver that lost the lane meanwhile may set it back, and the sender takes no step back. */
+static inline void say_freed(struct wherry__ring *ring, unsigned i, uint64_t position)
+{
+    ring->freed_to[i] = position;
+    atomic_store_explicit(&ring->control->lanes[i].room.freed, position, memory_order_release);
+}
+
 static inline void let_lane_go(struct wherry__ring *ring)
 {
     struct ring_lane *lane = &ring->control->lanes[ring->current];
@@ -83,10 +90,8 @@ static inline void finish(struct wherry__ring *ring, unsigned i)
     /* release: the sender, or the next owner, may go on from here; our reads of the message are done */
     atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
     CRASH(receive-taken);
-    if (next - ring->freed_to[i] >= ring->capacity / 8 || word_of(ring, i, next) == 0) {
-        ring->freed_to[i] = next;
-        atomic_store_explicit(&lane->room.freed, next, memory_order_release);
-    }
+    if (__builtin_expect(next - ring->freed_to[i] >= ring->capacity / 8, 0))
+        say_freed(ring, i, next);
     wherry__barrier_light(ring->fenced);
     bool sleeps = __builtin_expect(next >= load(&lane->sleep.wake_at), 0);
     let_lane_go(ring);
@@ -295,35 +300,94 @@ static inline int take_once(struct wherry__ring *ring, size_t max_message, struc
     return result;
 }
 
+/* Rules 8 and 9, for the current lane alone. */
+static inline bool own_lane(struct wherry__ring *ring, struct ring_lane *lane)
+{
+    if (__builtin_expect(go_inside(ring), 1)) {
+        ring->shared = false;
+        return load(&lane->receiver.owner) == 0;
+    }
+    uint64_t nobody = 0;
+    ring->shared = true;
+    return load(&ring->control->shared.bias) == 0 && load(&lane->receiver.owner) == 0 &&
+           atomic_compare_exchange_strong_explicit(&lane->receiver.owner, &nobody, ring->mark, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+static inline void disown_lane(struct wherry__ring *ring, struct ring_lane *lane)
+{
+    if (!ring->shared)
+        go_outside(ring);
+    else if (load(&lane->receiver.owner) == ring->mark)
+        atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
+}
+
 int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
 {
     unsigned i = ring->current;
-    if (__builtin_expect(ring->taken || ring->armed || ring->streak >= BATCH || !ring->lanes[i] || (ring->bad >> i & 1), 0) ||
-        !go_inside(ring))
+    if (__builtin_expect(ring->taken || ring->armed || ring->streak >= BATCH || !ring->lanes[i] || (ring->bad >> i & 1), 0))
         return -EAGAIN;
     struct ring_lane *lane = &ring->control->lanes[i];
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
+    if (word == 0) {
+        if (ring->freed_to[i] != position)
+            say_freed(ring, i, position);
+        return -EAGAIN;
+    }
+    if (!own_lane(ring, lane)) {
+        disown_lane(ring, lane);
+        return -EAGAIN;
+    }
+    if (__builtin_expect(ring->shared, 0)) { /* another may have taken it meanwhile */
+        position = load(&lane->receiver.position);
+        word = word_of(ring, i, position);
+    }
     uint32_t size = ring_word_size(word);
     if (__builtin_expect(!(word & RING_COMMITTED) || size > capacity || size > ring->capacity / 2 || size > max_message ||
-                             position % 8 || load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
+                             position % 8 || load(&lane->receiver.lent) == position,
                          0)) {
-        go_outside(ring);
+        disown_lane(ring, lane);
         return -EAGAIN;
     }
     if (size)
         memcpy(buffer, ring->lanes[i] + (position & ring->mask) + RING_WORD, size);
     ring->streak++;
-    ring->shared = false;
     ring->taken_next = position + ring_frame(size);
     finish(ring, i);
     *ret_size = size;
     return 1;
 }
 
+bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks)
+{
+    const struct ring_shared *shared = &ring->control->shared;
+    uint64_t lanes = ring->mapped & ~ring->bad;
+    while (looks-- > 0) {
+        for (uint64_t left = lanes; left; left &= left - 1) {
+            unsigned i = (unsigned)__builtin_ctzll(left);
+            if (word_of(ring, i, load(&ring->control->lanes[i].receiver.position)) != 0) {
+                if (ring->current != i) {
+                    ring->current = i;
+                    ring->streak = 0;
+                }
+                return true;
+            }
+        }
+        if (atomic_load_explicit(&shared->changes, memory_order_relaxed) != ring->changes || load(&shared->lanes) != ring->mapped)
+            return false;
+        wherry__breathe_once();
+    }
+    return false;
+}
+
+/* Awake: whoever woke us took the bit already, as a rule. */
 static void disarm(struct wherry__ring *ring)
 {
+    uint64_t bit = UINT64_C(1) << ring->place;
     ring->armed = false;
-    atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~(UINT64_C(1) << ring->place), memory_order_relaxed);
+    if (load(&ring->control->shared.sleepers) & bit)
+        atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~bit, memory_order_relaxed);
+    atomic_store_explicit(&ring->me->wakes_by, 0, memory_order_relaxed);
 }
 
 /* Somebody came or went, or it is time: look at the places.  1: worth another look at the lanes. */
@@ -410,9 +474,12 @@ bool wherry__ring_has_message(struct wherry__ring *ring)
     return false;
 }
 
-void wherry__ring_arm(struct wherry__ring *ring)
+void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)
 {
     uint64_t bit = UINT64_C(1) << ring->place;
+    if (!(atomic_load_explicit(&ring->me->wakes_by, memory_order_relaxed) & by))
+        /* release: who is to write to the FIFO finds it */
+        atomic_fetch_or_explicit(&ring->me->wakes_by, by, memory_order_release);
     if (ring->armed && (load(&ring->control->shared.sleepers) & bit))
         return; /* it has stood there since the last look */
     ring->armed = true;
@@ -423,7 +490,7 @@ void wherry__ring_arm(struct wherry__ring *ring)
 
 int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadline)
 {
-    wherry__ring_arm(ring);
+    wherry__ring_arm(ring, RING_BY_FUTEX);
     if (wherry__ring_has_message(ring) || atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) != ring->changes) {
         /* biased against us, it would be ours only after a while: no reason to spin */
         if (load(&ring->control->shared.bias) == ring->mark || load(&ring->control->shared.bias) == 0)

@@ -10,7 +10,7 @@
 uint64_t wherry__ring_map_lanes(struct wherry__ring *ring);
 /* `others`: living receivers besides this one.  With none this one owns all lanes from here on. */
 void wherry__ring_seek_bias(struct wherry__ring *ring, unsigned others);
-/* Say that we sleep, with the barrier behind; looking once more is the caller's. */
-void wherry__ring_arm(struct wherry__ring *ring);
+/* Say that we sleep and how to wake us, with the barrier behind; looking once more is the caller's. */
+void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by);
 
 #endif

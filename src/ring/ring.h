@@ -37,6 +37,11 @@ struct ring_watched {
     int fd; /* a pidfd in the wait set; -1 */
 };
 
+struct ring_bell {
+    uint32_t epoch;
+    int fd; /* the FIFO of that place, for writing; -1 */
+};
+
 struct wherry__ring {
     struct ring_control *control;
     struct wherry__life *life;
@@ -81,6 +86,7 @@ struct wherry__ring {
     bool needs_timer;
     uint32_t watched_changes;
     struct ring_watched watched[RING_PLACES];
+    struct ring_bell bells[RING_PLACES];
 };
 
 /* What was found. */
@@ -110,8 +116,8 @@ int wherry__ring_send_now(struct wherry__ring *ring, const void *data, size_t si
 int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline);
 /* Whether a send would not wait. */
 bool wherry__ring_has_room(struct wherry__ring *ring);
-/* Ask to be woken when there is room; looking once more is the caller's. */
-void wherry__ring_arm_sender(struct wherry__ring *ring);
+/* Ask to be woken when there is room, by one means more; looking once more is the caller's. */
+void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by);
 
 /* ---- receive.c ---- */
 
@@ -119,6 +125,8 @@ void wherry__ring_arm_sender(struct wherry__ring *ring);
 int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring_message *ret_message);
 /* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
 int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size);
+/* Look so many times for a message, and make its lane the current one; true: something is there.  Ends early when somebody came or went. */
+bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */
 void wherry__ring_lend(struct wherry__ring *ring);
 void wherry__ring_done(struct wherry__ring *ring);

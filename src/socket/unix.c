@@ -41,12 +41,12 @@ int wherry__unix_check(const struct wherry__unix_place *place)
     const char *base = slash ? slash + 1 : place->text;
     if (!*base)
         return wherry__fail(EINVAL, "%s: names a directory; name a socket in it", place->name);
-    /* longer paths go through "/proc/self/fd/<directory>/<base>", which must fit in turn; so must "<path>.lock" in a name */
+    /* longer paths go through "/proc/self/fd/<directory>/<base>", which must fit in turn */
     if (length >= SUN_PATH && strlen(base) > SUN_PATH - sizeof "/proc/self/fd/1234567890/")
         return wherry__fail(ENAMETOOLONG, "%s: a socket's name in its directory has at most %d bytes when the path is longer "
                                           "than %d",
                             place->name, (int)(SUN_PATH - sizeof "/proc/self/fd/1234567890/"), SUN_PATH - 1);
-    if (length >= PATH_MAX || strlen(base) > NAME_MAX - 5)
+    if (length >= PATH_MAX)
         return wherry__fail(ENAMETOOLONG, "%s: the path is too long", place->name);
     return 0;
 }
