@@ -75,6 +75,7 @@ int wherry_channel_receive_fd(struct wherry_channel *channel)
     }
     bool inside = result == 0; /* else a thread waits inside, and will see to the bell */
     atomic_store_explicit(&channel->polled[WHERRY__RECEIVING], true, memory_order_relaxed);
+    atomic_store_explicit(&channel->now[WHERRY__RECEIVING], false, memory_order_relaxed);
     result = inside ? wherry__channel_update_bell(channel, WHERRY__RECEIVING) : 0;
     if (inside)
         wherry__channel_leave(channel, WHERRY__RECEIVING);
@@ -99,6 +100,7 @@ int wherry_channel_send_fd(struct wherry_channel *channel)
             return result;
         bool inside = result == 0;
         atomic_store_explicit(&channel->polled[WHERRY__SENDING], true, memory_order_relaxed);
+        atomic_store_explicit(&channel->now[WHERRY__SENDING], false, memory_order_relaxed);
         result = inside ? wherry__channel_update_bell(channel, WHERRY__SENDING) : 0;
         if (inside)
             wherry__channel_leave(channel, WHERRY__SENDING);

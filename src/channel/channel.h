@@ -16,7 +16,7 @@ struct wherry_channel {
     uint64_t creator;            /* the generation that opened it: it alone removes names */
     bool threads;                /* turns are taken */
     bool locks;                  /* and the lock below: not where an endpoint has one direction alone */
-    bool sends_now, receives_now; /* there is a short way, and the role for it */
+    _Atomic bool now[2];         /* a direction's short way may be tried: there is one, nobody polls, nothing is reserved or lent */
     bool types;                  /* the transport, framed like this, carries them */
     struct wherry__turn turns[2]; /* by direction */
     pthread_mutex_t lock;

@@ -108,7 +108,7 @@ int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, si
 static inline int receive_now(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size, wherry_time deadline)
 {
     size_t size;
-    if (atomic_load_explicit(&channel->lent, memory_order_relaxed) || !wherry__channel_enter_now(channel, WHERRY__RECEIVING))
+    if (!wherry__channel_enter_now(channel, WHERRY__RECEIVING))
         return -EAGAIN;
     const struct wherry__transport *transport = channel->endpoint.transport;
     int result = transport->receive_now(&channel->endpoint, buffer, capacity, &size);
@@ -123,7 +123,6 @@ static inline int receive_now(struct wherry_channel *channel, void *buffer, size
         wherry__count(&channel->endpoint.counters.received_bytes, size);
         if (ret_size)
             *ret_size = size;
-        after_receive(channel);
     }
     wherry__channel_leave(channel, WHERRY__RECEIVING);
     return result;
@@ -132,7 +131,7 @@ static inline int receive_now(struct wherry_channel *channel, void *buffer, size
 int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                            wherry_time deadline)
 {
-    if (channel->receives_now && __builtin_expect(receive_now(channel, buffer, capacity, ret_size, deadline) == 1, 1))
+    if (atomic_load_explicit(&channel->now[WHERRY__RECEIVING], memory_order_relaxed) && __builtin_expect(receive_now(channel, buffer, capacity, ret_size, deadline) == 1, 1))
         return 1;
     struct wherry_loan loan;
     int result = receive(channel, buffer, capacity, &loan, deadline);
@@ -162,6 +161,7 @@ int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *re
     channel->lent_size = loan.info.size;
     channel->lent_flags = loan.info.flags;
     atomic_store_explicit(&channel->lent, true, memory_order_relaxed);
+    atomic_store_explicit(&channel->now[WHERRY__RECEIVING], false, memory_order_relaxed);
     return 1; /* the turn is kept until the loan ends */
 }
 
@@ -175,6 +175,7 @@ void wherry_channel_return(struct wherry_channel *channel, const struct wherry_l
     wherry__channel_unlock(channel);
     count_received(channel, channel->lent_size, channel->lent_flags);
     atomic_store_explicit(&channel->lent, false, memory_order_relaxed);
+    wherry__channel_look_for_now(channel, WHERRY__RECEIVING);
     after_receive(channel);
     wherry__channel_leave(channel, WHERRY__RECEIVING);
 }

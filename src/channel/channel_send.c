@@ -144,14 +144,12 @@ int wherry_channel_send_message(struct wherry_channel *channel, const struct whe
 /* The short way: 0, or -EAGAIN with nothing done. */
 static inline int send_now(struct wherry_channel *channel, const void *data, size_t size)
 {
-    if (size > channel->config.max_message || (!data && size) ||
-        atomic_load_explicit(&channel->reserved, memory_order_relaxed) || !wherry__channel_enter_now(channel, WHERRY__SENDING))
+    if (size > channel->config.max_message || (!data && size) || !wherry__channel_enter_now(channel, WHERRY__SENDING))
         return -EAGAIN;
     int result = channel->endpoint.transport->send_now(&channel->endpoint, data, size);
     if (__builtin_expect(result == 0, 1)) {
         wherry__count(&channel->endpoint.counters.sent_messages, 1);
         wherry__count(&channel->endpoint.counters.sent_bytes, size);
-        after_send(channel);
     }
     wherry__channel_leave(channel, WHERRY__SENDING);
     return result;
@@ -159,7 +157,7 @@ static inline int send_now(struct wherry_channel *channel, const void *data, siz
 
 int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline)
 {
-    if (channel->sends_now && __builtin_expect(send_now(channel, data, size) == 0, 1))
+    if (atomic_load_explicit(&channel->now[WHERRY__SENDING], memory_order_relaxed) && __builtin_expect(send_now(channel, data, size) == 0, 1))
         return 0;
     struct wherry_message message = {.data = data, .size = size};
     return wherry_channel_send_message(channel, &message, 0, deadline);
@@ -243,6 +241,7 @@ static int reserve_in_object(struct wherry_channel *channel, size_t size, void *
     channel->reserve_size = size;
     channel->reserver = pthread_self();
     atomic_store_explicit(&channel->reserved, true, memory_order_relaxed);
+    atomic_store_explicit(&channel->now[WHERRY__SENDING], false, memory_order_relaxed);
     return 0;
 }
 
@@ -250,6 +249,7 @@ static void leave_object(struct wherry_channel *channel)
 {
     channel->reserve_data = NULL;
     atomic_store_explicit(&channel->reserved, false, memory_order_relaxed);
+    wherry__channel_look_for_now(channel, WHERRY__SENDING);
     after_send(channel);
     wherry__channel_leave(channel, WHERRY__SENDING);
 }

@@ -43,8 +43,8 @@ static int make(const char *url, enum wherry_role role, const struct wherry_chan
         endpoint->config = &channel->config;
         channel->threads = !channel->config.single_thread;
         channel->locks = channel->threads && !endpoint->transport->send_now;
-        channel->sends_now = endpoint->transport->send_now && (role & WHERRY_SEND);
-        channel->receives_now = endpoint->transport->receive_now && (role & WHERRY_RECEIVE);
+        wherry__channel_look_for_now(channel, WHERRY__SENDING);
+        wherry__channel_look_for_now(channel, WHERRY__RECEIVING);
         channel->types = (traits->bits & WHERRY_TRAIT_TYPES) && (!(traits->bits & WHERRY_TRAIT_STREAM) ||
                                                                  channel->config.framing.kind == WHERRY__FRAME_LENGTH);
         pthread_mutex_init(&channel->lock, NULL);

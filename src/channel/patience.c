@@ -81,6 +81,8 @@ static bool spins_on(struct wherry_channel *channel, struct wherry__patience *pa
             channel->sleeps_to_come--;
             return false;
         }
+        if (spin > 0 && spin < WHERRY_MICROSECOND && channel->endpoint.transport->spin)
+            return false; /* less than one round of looks */
         wherry_time now = wherry_now();
         spin = spin > 0 ? spin : SHORT_SPIN;
         patience->spin_until = now > INT64_MAX - spin ? INT64_MAX : now + spin;

@@ -52,10 +52,29 @@ static inline void wherry__channel_unlock(struct wherry_channel *channel)
 static inline bool wherry__channel_enter_now(struct wherry_channel *channel, enum wherry__direction direction)
 {
     uint32_t free_word = 0;
-    return channel->endpoint.born == wherry__generation() &&
-           (!channel->threads ||
-            atomic_compare_exchange_strong_explicit(&channel->turns[direction].word, &free_word, 1, memory_order_acquire,
-                                                    memory_order_relaxed));
+    if (__builtin_expect(channel->endpoint.born != wherry__generation(), 0))
+        return false;
+    if (!channel->threads)
+        return atomic_load_explicit(&channel->now[direction], memory_order_relaxed);
+    if (!atomic_compare_exchange_strong_explicit(&channel->turns[direction].word, &free_word, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    if (atomic_load_explicit(&channel->now[direction], memory_order_relaxed)) /* it changes under the turn */
+        return true;
+    wherry__turn_give(&channel->turns[direction]);
+    return false;
+}
+
+/* After something that speaks for or against the short way has changed.  With the turn taken. */
+static inline void wherry__channel_look_for_now(struct wherry_channel *channel, enum wherry__direction direction)
+{
+    const struct wherry__transport *transport = channel->endpoint.transport;
+    bool sends = direction == WHERRY__SENDING;
+    bool now = (sends ? transport->send_now != NULL : transport->receive_now != NULL) &&
+               (channel->config.role & (sends ? WHERRY_SEND : WHERRY_RECEIVE)) &&
+               !atomic_load_explicit(&channel->polled[direction], memory_order_relaxed) &&
+               !atomic_load_explicit(sends ? &channel->reserved : &channel->lent, memory_order_relaxed);
+    atomic_store_explicit(&channel->now[direction], now, memory_order_relaxed);
 }
 
 /* ---- waiting ---- */

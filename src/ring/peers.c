@@ -76,7 +76,7 @@ static void ring_bell(struct wherry__ring *ring, unsigned place)
 /* Rule 13. */
 void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word)
 {
-    atomic_fetch_add_explicit(&ring->me->wakes, 1, memory_order_relaxed);
+    wherry__ring_count(&ring->me->wakes);
     /* seq_cst, both: who went to sleep on the old value has said before how to wake it */
     atomic_fetch_add_explicit(word, 1, memory_order_seq_cst);
     uint32_t by = atomic_load_explicit(&ring->control->places[place].wakes_by, memory_order_seq_cst);

@@ -387,7 +387,6 @@ static void disarm(struct wherry__ring *ring)
     ring->armed = false;
     if (load(&ring->control->shared.sleepers) & bit)
         atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~bit, memory_order_relaxed);
-    atomic_store_explicit(&ring->me->wakes_by, 0, memory_order_relaxed);
 }
 
 /* Somebody came or went, or it is time: look at the places.  1: worth another look at the lanes. */
@@ -441,6 +440,8 @@ static int take_slowly(struct wherry__ring *ring, size_t max_message, struct rin
     int result = take_once(ring, max_message, ret);
     if (result == -EAGAIN && is_end(ring, senders))
         return 0;
+    if (result == 1 && senders == 0)
+        ring->tick = true; /* behind what is left comes the end: look again when the lanes are empty, not a sleep later */
     return result;
 }
 
@@ -477,9 +478,7 @@ bool wherry__ring_has_message(struct wherry__ring *ring)
 void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)
 {
     uint64_t bit = UINT64_C(1) << ring->place;
-    if (!(atomic_load_explicit(&ring->me->wakes_by, memory_order_relaxed) & by))
-        /* release: who is to write to the FIFO finds it */
-        atomic_fetch_or_explicit(&ring->me->wakes_by, by, memory_order_release);
+    wherry__ring_say_wakes_by(ring, by);
     if (ring->armed && (load(&ring->control->shared.sleepers) & bit))
         return; /* it has stood there since the last look */
     ring->armed = true;
@@ -498,7 +497,7 @@ int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadlin
     }
     wherry_time until = wherry_after(RING_TICK);
     bool last = deadline <= until;
-    atomic_fetch_add_explicit(&ring->me->waits, 1, memory_order_relaxed);
+    wherry__ring_count(&ring->me->waits);
     if (wherry__futex_wait(&ring->me->bell, ring->bell_seen, last ? deadline : until) != -ETIMEDOUT)
         return 0;
     ring->tick = true;

@@ -89,6 +89,21 @@ struct wherry__ring {
     struct ring_bell bells[RING_PLACES];
 };
 
+/* A number of one writer. */
+static inline void wherry__ring_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* How we are to be woken; before the barrier that sleeping has anyway.  Who polls keeps the FIFO beside the futex of a call. */
+static inline void wherry__ring_say_wakes_by(struct wherry__ring *ring, uint32_t by)
+{
+    if (by == RING_BY_FUTEX && ring->bell_fd >= 0)
+        by |= RING_BY_FIFO;
+    if (atomic_load_explicit(&ring->me->wakes_by, memory_order_relaxed) != by)
+        atomic_store_explicit(&ring->me->wakes_by, by, memory_order_seq_cst);
+}
+
 /* What was found. */
 struct ring_message {
     const void *data;

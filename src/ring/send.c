@@ -194,8 +194,7 @@ static bool spin_for_room(struct wherry__ring *ring)
 
 void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by)
 {
-    /* release: who is to write to the FIFO finds it */
-    atomic_fetch_or_explicit(&ring->me->wakes_by, by, memory_order_release);
+    wherry__ring_say_wakes_by(ring, by);
     atomic_store_explicit(&ring->lane->sleep.wake_at, position_to_wake_at(ring), memory_order_relaxed);
     wherry__barrier_all(ring->fenced); /* rule 14: from here on a receiver that moves its position sees the word */
     CRASH(sender-asleep);
@@ -212,10 +211,9 @@ int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline)
     int result = 0;
     ring->tick = false;
     if (!wherry__ring_has_room(ring)) {
-        atomic_fetch_add_explicit(&ring->me->waits, 1, memory_order_relaxed);
+        wherry__ring_count(&ring->me->waits);
         result = wherry__futex_wait(&lane->sleep.bell, ring->bell_seen, last ? deadline : until);
     }
-    atomic_fetch_and_explicit(&ring->me->wakes_by, ~(uint32_t)RING_BY_FUTEX, memory_order_relaxed);
     atomic_store_explicit(&lane->sleep.wake_at, UINT64_MAX, memory_order_relaxed);
     if (result != -ETIMEDOUT)
         return 0;
