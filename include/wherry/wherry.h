@@ -6,6 +6,7 @@
 
 #include <wherry/base.h>
 #include <wherry/channel.h>
+#include <wherry/ring.h>
 #include <wherry/traits.h>
 
 #endif

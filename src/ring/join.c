@@ -102,6 +102,17 @@ static int prepare_lane(struct wherry__ring *ring)
 
 /* ---- a place ---- */
 
+/* Who polls has a pidfd of each peer, and must see the new one before it can die on it. */
+static void wake_pollers(struct wherry__ring *ring)
+{
+    for (unsigned i = 0; i < ring->control->head.places; i++) {
+        struct ring_place *place = &ring->control->places[i];
+        uint32_t state = atomic_load_explicit(&place->state, memory_order_acquire);
+        if (i != ring->place && state != RING_FREE && (atomic_load(&place->wakes_by) & RING_BY_FIFO))
+            wherry__ring_wake_place(ring, i, state == RING_RECEIVER ? &place->bell : &ring->control->lanes[i].sleep.bell);
+    }
+}
+
 static void publish(struct wherry__ring *ring)
 {
     struct ring_shared *shared = &ring->control->shared;
@@ -128,8 +139,9 @@ static void publish(struct wherry__ring *ring)
         atomic_store_explicit(&shared->received_ever, 1, memory_order_relaxed);
         atomic_store_explicit(&shared->deserted, 0, memory_order_release);
     }
-    atomic_fetch_add_explicit(&shared->changes, 1, memory_order_release);
+    atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
     ring->joined = true;
+    wake_pollers(ring);
 }
 
 static bool take_place(struct wherry__ring *ring)

@@ -155,6 +155,7 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
         return 1;
     uint32_t changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire);
     bool rung = drain_bell(ring), died = false;
+    wherry__ring_say_wakes_by(ring, RING_BY_FIFO); /* before the look at the places: who comes later rings (join.c) */
     if (!rung || first || changes != ring->watched_changes)
         died = watch_places(ring, set);
     ring->watched_changes = changes;
@@ -162,6 +163,8 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
     int result = watch_timer(ring, set);
     if (result < 0)
         return result;
+    if (sends && ring->tick && wherry__ring_look_round(ring) == 0 && !ring->control->head.keep)
+        atomic_store_explicit(&ring->control->shared.deserted, 1, memory_order_release);
     if (sends)
         wherry__ring_arm_sender(ring, RING_BY_FIFO);
     else

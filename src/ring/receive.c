@@ -48,13 +48,29 @@ static inline void say_freed(struct wherry__ring *ring, unsigned i, uint64_t pos
     atomic_store_explicit(&ring->control->lanes[i].room.freed, position, memory_order_release);
 }
 
-static inline void let_lane_go(struct wherry__ring *ring)
+/* Rule 18: the lane is free again, and who was woken for its next message may have found it taken, and sleep. */
+static inline void pass_on(struct wherry__ring *ring, unsigned i)
 {
-    struct ring_lane *lane = &ring->control->lanes[ring->current];
+    wherry__barrier_light(ring->fenced);
+    if (__builtin_expect(load(&ring->control->shared.sleepers) != 0, 0) &&
+        word_of(ring, i, load(&ring->control->lanes[i].receiver.position)) != 0)
+        wherry__ring_wake_receiver(ring);
+}
+
+static inline void disown_lane(struct wherry__ring *ring, unsigned i)
+{
+    struct ring_lane *lane = &ring->control->lanes[i];
+    /* release: the next owner sees our last position */
     if (ring->lent || ring->shared)
         atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
     else
         go_outside(ring);
+    pass_on(ring, i);
+}
+
+static inline void let_lane_go(struct wherry__ring *ring)
+{
+    disown_lane(ring, ring->current);
     ring->taken = ring->lent = false;
 }
 
@@ -76,7 +92,7 @@ void wherry__ring_put_back(struct wherry__ring *ring)
     if (!ring->taken)
         return;
     struct ring_lane *lane = &ring->control->lanes[ring->current];
-    if (ring->lent) /* nobody died with it */
+    if (ring->lent && !ring->again) /* nobody died with it */
         atomic_store_explicit(&lane->receiver.lent, UINT64_MAX, memory_order_relaxed);
     let_lane_go(ring);
 }
@@ -99,9 +115,21 @@ static inline void finish(struct wherry__ring *ring, unsigned i)
         wake_sender(ring, i);
 }
 
+/* What the short way leaves out goes by the long one; from a lane that is ours for some time, it is short from then on. */
+static inline void warm_up(struct wherry__ring *ring, unsigned i)
+{
+    ring->hot_left = BATCH;
+    ring->hot_lane = &ring->control->lanes[i];
+    ring->hot_bytes = ring->lanes[i];
+    ring->hot_limit = ring->freed_to[i] + ring->capacity / 8;
+}
+
 void wherry__ring_done(struct wherry__ring *ring)
 {
+    bool warm = !ring->shared && !ring->lent && !ring->armed;
     finish(ring, ring->current);
+    if (warm)
+        warm_up(ring, ring->current);
 }
 
 /* ---- what a lane has ---- */
@@ -119,6 +147,8 @@ static inline int accept_message(struct wherry__ring *ring, unsigned i, uint64_t
 {
     uint32_t size = ring_word_size(word);
     ring->taken = true;
+    ring->again = false;
+    ring->hot_left = 0;
     ring->current = i;
     ring->taken_at = position;
     ring->taken_next = position + ring_frame(size);
@@ -149,7 +179,7 @@ static int accept_again(struct wherry__ring *ring, struct ring_message *ret)
         return -ESTALE; /* the lane went with it: begin anew */
     }
     ring->redelivered++;
-    ret->again = true;
+    ring->again = ret->again = true;
     return 1;
 }
 
@@ -166,11 +196,11 @@ static int take_shared(struct wherry__ring *ring, unsigned i, size_t max_message
         return -EAGAIN;
     CRASH(receive-owned);
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
+    ring->shared = true;
     if (word == 0) {
-        atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
+        disown_lane(ring, i);
         return -EAGAIN;
     }
-    ring->shared = true;
     int result = accept_message(ring, i, position, word, max_message, ret);
     return result == 1 && load(&lane->receiver.lent) == position ? accept_again(ring, ret) : result;
 }
@@ -300,53 +330,26 @@ static inline int take_once(struct wherry__ring *ring, size_t max_message, struc
     return result;
 }
 
-/* Rules 8 and 9, for the current lane alone. */
-static inline bool own_lane(struct wherry__ring *ring, struct ring_lane *lane)
-{
-    if (__builtin_expect(go_inside(ring), 1)) {
-        ring->shared = false;
-        return load(&lane->receiver.owner) == 0;
-    }
-    uint64_t nobody = 0;
-    ring->shared = true;
-    return load(&ring->control->shared.bias) == 0 && load(&lane->receiver.owner) == 0 &&
-           atomic_compare_exchange_strong_explicit(&lane->receiver.owner, &nobody, ring->mark, memory_order_acquire,
-                                                   memory_order_relaxed);
-}
+/* ---- the short way ---- */
 
-static inline void disown_lane(struct wherry__ring *ring, struct ring_lane *lane)
-{
-    if (!ring->shared)
-        go_outside(ring);
-    else if (load(&lane->receiver.owner) == ring->mark)
-        atomic_store_explicit(&lane->receiver.owner, 0, memory_order_release);
-}
-
-int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
+/* The same while other receivers live: rule 9 for the current lane alone. */
+static int receive_shared_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
 {
     unsigned i = ring->current;
-    if (__builtin_expect(ring->taken || ring->armed || ring->streak >= BATCH || !ring->lanes[i] || (ring->bad >> i & 1), 0))
-        return -EAGAIN;
+    uint64_t nobody = 0;
     struct ring_lane *lane = &ring->control->lanes[i];
+    if (ring->taken || ring->armed || ring->owes || ring->streak >= BATCH || !ring->lanes[i] || (ring->bad >> i & 1) ||
+        load(&ring->control->shared.bias) != 0 || load(&lane->receiver.owner) != 0 ||
+        word_of(ring, i, load(&lane->receiver.position)) == 0 ||
+        !atomic_compare_exchange_strong_explicit(&lane->receiver.owner, &nobody, ring->mark, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return -EAGAIN;
+    ring->shared = true;
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
-    if (word == 0) {
-        if (ring->freed_to[i] != position)
-            say_freed(ring, i, position);
-        return -EAGAIN;
-    }
-    if (!own_lane(ring, lane)) {
-        disown_lane(ring, lane);
-        return -EAGAIN;
-    }
-    if (__builtin_expect(ring->shared, 0)) { /* another may have taken it meanwhile */
-        position = load(&lane->receiver.position);
-        word = word_of(ring, i, position);
-    }
     uint32_t size = ring_word_size(word);
-    if (__builtin_expect(!(word & RING_COMMITTED) || size > capacity || size > ring->capacity / 2 || size > max_message ||
-                             position % 8 || load(&lane->receiver.lent) == position,
-                         0)) {
-        disown_lane(ring, lane);
+    if (!(word & RING_COMMITTED) || size > capacity || size > ring->capacity / 2 || size > max_message || position % 8 ||
+        load(&lane->receiver.lent) == position) {
+        disown_lane(ring, i);
         return -EAGAIN;
     }
     if (size)
@@ -355,6 +358,56 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
     ring->taken_next = position + ring_frame(size);
     finish(ring, i);
     *ret_size = size;
+    return 1;
+}
+
+int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
+{
+    struct ring_lane *lane = ring->hot_lane;
+    if (__builtin_expect(ring->hot_left == 0, 0))
+        return receive_shared_now(ring, buffer, capacity, max_message, ret_size);
+    uint64_t position = load(&lane->receiver.position);
+    const uint8_t *frame = ring->hot_bytes + (position & ring->mask & ~UINT64_C(7));
+    uint64_t word = atomic_load_explicit((const _Atomic uint64_t *)(const void *)frame, memory_order_acquire);
+    uint32_t size = ring_word_size(word);
+    if (!(word & RING_COMMITTED)) {
+        if (ring->freed_to[ring->current] != position)
+            say_freed(ring, ring->current, position);
+        ring->hot_limit = position + ring->capacity / 8;
+        return -EAGAIN;
+    }
+    /* rule 8; position and word are not older than the bias, which only this thread takes */
+    atomic_store_explicit(&ring->me->inside, 1, memory_order_relaxed);
+    wherry__barrier_light(ring->fenced);
+    if (__builtin_expect(atomic_load_explicit(&ring->control->shared.bias, memory_order_acquire) != ring->mark || size > capacity ||
+                             size > ring->capacity / 2 || size > max_message || position % 8 != 0 ||
+                             load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
+                         0)) {
+        go_outside(ring);
+        ring->hot_left = 0;
+        return -EAGAIN;
+    }
+    CRASH(receive-inside);
+    if (size)
+        memcpy(buffer, frame + RING_WORD, size);
+    uint64_t next = position + ring_frame(size);
+    CRASH(receive-copied);
+    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
+    /* release: the sender may go on from here; our reads of the message are done */
+    atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
+    CRASH(receive-taken);
+    if (__builtin_expect(next >= ring->hot_limit, 0)) {
+        say_freed(ring, ring->current, next);
+        ring->hot_limit = next + ring->capacity / 8;
+    }
+    wherry__barrier_light(ring->fenced);
+    bool sleeps = __builtin_expect(next >= load(&lane->sleep.wake_at), 0);
+    go_outside(ring);
+    ring->hot_left--;
+    *ret_size = size;
+    if (sleeps)
+        wake_sender(ring, ring->current);
+    pass_on(ring, ring->current);
     return 1;
 }
 
@@ -368,7 +421,7 @@ bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks)
             if (word_of(ring, i, load(&ring->control->lanes[i].receiver.position)) != 0) {
                 if (ring->current != i) {
                     ring->current = i;
-                    ring->streak = 0;
+                    ring->streak = ring->hot_left = 0;
                 }
                 return true;
             }
@@ -380,13 +433,31 @@ bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks)
     return false;
 }
 
-/* Awake: whoever woke us took the bit already, as a rule. */
+/* Awake again.  If our bit is gone somebody chose us for a message, and that may not be the one we take. */
 static void disarm(struct wherry__ring *ring)
 {
     uint64_t bit = UINT64_C(1) << ring->place;
     ring->armed = false;
-    if (load(&ring->control->shared.sleepers) & bit)
-        atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~bit, memory_order_relaxed);
+    if (!(load(&ring->control->shared.sleepers) & bit) ||
+        !(atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~bit, memory_order_acq_rel) & bit))
+        ring->owes = true;
+}
+
+/* Rule 18: another sleeper is woken for what lies in other lanes than the one that we took. */
+static void hand_on(struct wherry__ring *ring)
+{
+    ring->owes = false;
+    if (load(&ring->control->shared.sleepers) == 0)
+        return;
+    for (uint64_t left = ring->mapped & ~ring->bad; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(left);
+        const struct ring_lane *lane = &ring->control->lanes[i];
+        if (load(&lane->receiver.owner) == 0 && !(ring->taken && i == ring->current) &&
+            word_of(ring, i, load(&lane->receiver.position)) != 0) {
+            wherry__ring_wake_receiver(ring);
+            return;
+        }
+    }
 }
 
 /* Somebody came or went, or it is time: look at the places.  1: worth another look at the lanes. */
@@ -456,6 +527,8 @@ int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring
     }
     if (__builtin_expect(ring->armed, 0) && result != -EAGAIN)
         disarm(ring);
+    if (__builtin_expect(ring->owes, 0))
+        hand_on(ring);
     return result;
 }
 
@@ -482,6 +555,7 @@ void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)
     if (ring->armed && (load(&ring->control->shared.sleepers) & bit))
         return; /* it has stood there since the last look */
     ring->armed = true;
+    ring->hot_left = 0;
     atomic_fetch_or_explicit(&ring->control->shared.sleepers, bit, memory_order_seq_cst);
     wherry__barrier_all(ring->fenced); /* rule 14: from here on a sender that commits sees the bit */
     CRASH(receiver-asleep);
@@ -489,17 +563,21 @@ void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)
 
 int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadline)
 {
+    int result = 0;
+    bool last = false;
     wherry__ring_arm(ring, RING_BY_FUTEX);
-    if (wherry__ring_has_message(ring) || atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) != ring->changes) {
-        /* biased against us, it would be ours only after a while: no reason to spin */
-        if (load(&ring->control->shared.bias) == ring->mark || load(&ring->control->shared.bias) == 0)
-            return 0;
+    /* what is biased against us would be ours only after a while: no reason to spin */
+    uint64_t bias = load(&ring->control->shared.bias);
+    bool ours = bias == ring->mark || bias == 0;
+    if (!ours || (!wherry__ring_has_message(ring) &&
+                  atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) == ring->changes)) {
+        wherry_time until = wherry_after(RING_TICK);
+        last = deadline <= until;
+        wherry__ring_count(&ring->me->waits);
+        result = wherry__futex_wait(&ring->me->bell, ring->bell_seen, last ? deadline : until);
     }
-    wherry_time until = wherry_after(RING_TICK);
-    bool last = deadline <= until;
-    wherry__ring_count(&ring->me->waits);
-    if (wherry__futex_wait(&ring->me->bell, ring->bell_seen, last ? deadline : until) != -ETIMEDOUT)
-        return 0;
-    ring->tick = true;
-    return last ? -ETIMEDOUT : 0;
+    disarm(ring); /* whoever wakes somebody must not choose one that is away */
+    if (result == -ETIMEDOUT)
+        ring->tick = true;
+    return last ? result : 0;
 }

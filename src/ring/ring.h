@@ -67,10 +67,16 @@ struct wherry__ring {
     const uint8_t *lanes[RING_PLACES];
     uint64_t mapped, bad;   /* bits of lanes: mapped; found to hold nonsense */
     unsigned current, streak;
+    unsigned hot_left;      /* messages that the short way may take from the lane below; 0: go the long way */
+    struct ring_lane *hot_lane;
+    const uint8_t *hot_bytes;
+    uint64_t hot_limit;     /* position from which `freed` is due */
     uint64_t freed_to[RING_PLACES]; /* what `freed` was last set to, as far as we know */
     uint64_t taken_at, taken_next, taken_size; /* the message between try and done */
     bool taken, lent, shared; /* shared: its lane was taken by compare-and-swap */
     bool armed;             /* the bit in `sleepers` is ours to clear */
+    bool owes;              /* we were chosen to be woken, and have not taken anything since */
+    bool again;             /* what is taken was given before to one that died */
     uint32_t changes;       /* of which all is known */
     uint64_t ended_at;      /* `joined` when the end was last told */
     uint32_t empties;

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Stores reach memory in their order on x86 (and by the release elsewhere), and nobody here reads after a store what another
- * stores: so each store is a step, and a process that dies has made the first few of them.  Memory is words; a frame is
- * its word and, with `size` 1, a word of payload that looks like a frame's word to who reads it as one (H73). */
+ * Stores reach memory in their order on x86 (and by the release elsewhere), and nobody here reads after a store what
+ * another stores: so each store is a step, and a process that dies has made the first few of them.  Memory is words; a
+ * frame is its word and, with `size` 1, a word of payload that looks like a frame's to who reads it as one (H73). */
 #ifndef WORDS
 #define WORDS 4
 #endif
@@ -33,7 +33,8 @@ byte sender_position, position, freed, lent;
 /* What an onlooker knows. */
 byte commits, end_of_lane, attempts; /* a try to send has a number, so that what an earlier one left is told apart */
 byte id[MESSAGES];
-bit size_of[MESSAGES], seen[MESSAGES], went[MESSAGES]; /* `went`: with a receiver that was killed before its call returned */
+bit size_of[MESSAGES], seen[MESSAGES];
+bit went[MESSAGES]; /* with a receiver that was killed before its call returned */
 byte taken;                                            /* messages before `position` */
 byte kills = KILLS;
 bit sender_dead, receiver_dead;
@@ -70,7 +71,7 @@ again:
 #endif
         MUST(at == end_of_lane, wrong_end);
 #ifndef WEAK_END_NOT_STORED
-        sender_position = at; /* else two that die make it two frames old, and then the lane may have come round to it */
+        sender_position = at; /* else two that die make it two frames old: the lane may have come round to it */
 #endif
         do
         :: commits < MESSAGES ->

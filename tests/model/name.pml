@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * System calls are steps; what the kernel does in one is one.  A file is a number that is used again when nobody has it. */
+ * System calls are steps; what the kernel does in one is one.  A file is a number, used again when nobody has it. */
 #ifndef PROCS
 #define PROCS 3
 #endif
@@ -30,7 +30,7 @@ inline find_free_file(ret_file)
     :: i == PROCS && name == ret_file ->
         ret_file++;
         i = 0
-    :: i < PROCS && file[i] == ret_file ->
+    :: i < PROCS && i != me && file[i] == ret_file ->
         ret_file++;
         i = 0
     :: else -> i++
@@ -73,7 +73,7 @@ inline lock_all()
     }
 }
 
-/* Two steps for who looks, but nobody else can change the name while it is that of a file that I have all locks of. */
+/* Two steps for who looks, but nobody else changes the name while it is that of a file that I have all locks of. */
 #define USER_OF(k, f) (k != me && using[k] && file[k] == f)
 inline unlink_name()
 {
@@ -140,7 +140,7 @@ again:
 #else
                     :: locked[me] ->
                         if
-                        :: name == file[me] -> begin_to_use()
+                        :: atomic { name == file[me] -> begin_to_use() }
                         :: else -> close_file()
                         fi
 #endif
@@ -154,7 +154,9 @@ again:
                 atomic { /* linkat */
                     made = (name == NONE);
                     if
-                    :: made -> name = file[me]
+                    :: made ->
+                        name = file[me];
+                        begin_to_use()
                     :: else
                     fi
                 }
@@ -162,7 +164,7 @@ again:
                 locked[me] = 1;
 #endif
                 if
-                :: made -> made = 0; begin_to_use()
+                :: made -> made = 0
                 :: else -> close_file()
                 fi
             fi;

@@ -146,12 +146,17 @@ inline end_bias()
             :: b < REVOKED ->
                 CAS(me, BIAS, b, b + REVOKED, ok);
                 b = b + REVOKED
+#ifdef WEAK_ONE_MEMBARRIER_FOR_ALL
+                ;
+                RARE_BARRIER(me);
+                skip
+#endif
             :: else -> ok = 1 /* somebody else revokes it too; he may not have called membarrier yet */
             fi;
             if
             :: !ok
             :: else ->
-#ifndef WEAK_NO_MEMBARRIER
+#if !defined(WEAK_NO_MEMBARRIER) && !defined(WEAK_ONE_MEMBARRIER_FOR_ALL)
                 RARE_BARRIER(me);
 #endif
 #ifndef WEAK_INSIDE_NOT_AWAITED

@@ -165,6 +165,9 @@ again:
 #endif
                 if
                 :: w <= p ->
+#ifdef RECEIVER_RESETS
+                    STORE(me, WAKE_AT, NOBODY); /* as receive.c does */
+#endif
                     ADD(me, ROOM_BELL);
                     asleep[0] = 0
                 :: else

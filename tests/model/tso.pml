@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Needs PROCS and CELLS.  A process that dies takes no store back: the kernel frees its locks after they have drained. */
+ * Needs PROCS and CELLS.  Who dies takes no store back: the kernel frees its locks after they have drained. */
 #ifndef DEPTH
 #define DEPTH 2
 #endif

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A receiver makes a few calls and then stays away, as a program that is busy does; it may also give up a call.  Without bias.
- * The tick is one look after each death: what a poller with pidfds has.  What the real tick does more, nothing needs. */
+ * A receiver makes a few calls and then stays away, as a program that is busy does; it may also give up a call.  There
+ * is no bias here.  The tick is one look after each death: what a poller with pidfds has.  What the real tick does
+ * more, nothing needs. */
 #ifndef SENDERS
 #define SENDERS 2
 #endif
@@ -40,7 +41,7 @@
 bit lost_wakeup;
 
 bit dead[PROCS], asleep[RECEIVERS], rung[RECEIVERS] /* the bell differs from what was read */, tick[RECEIVERS];
-byte kills = KILLS, give_ups = GIVE_UPS;
+byte kills = KILLS, give_ups;
 
 /* Rule 13. */
 inline wake_one()
@@ -157,8 +158,8 @@ inline look()
     atomic { l = 0; n = 0; p = 0; ok = 0 }
 }
 
-/* Who leaves the wait takes its bit back.  If somebody has cleared it, the wake may have been for a message that this one
- * does not take. */
+/* Who leaves the wait takes its bit back.  If somebody has cleared it, the wake may have been for a message that this
+ * one does not take. */
 inline take_back(hand_on)
 {
 #ifndef WEAK_BIT_NOT_TAKEN_BACK
@@ -234,7 +235,9 @@ proctype receiver(byte me; byte r)
                 :: !asleep[r]
 #ifndef WEAK_NO_TICK
                 :: atomic { asleep[r] && tick[r] -> asleep[r] = 0; tick[r] = 0 }
-                    mem[SLEEPERS] = mem[SLEEPERS] & (255 - dead[SENDERS] * BIT(0) - dead[PROCS - 1] * BIT(RECEIVERS - 1))
+                    /* the bits of the dead */
+                    mem[SLEEPERS] = mem[SLEEPERS] &
+                                    (255 - dead[SENDERS] * BIT(0) - dead[PROCS - 1] * BIT(RECEIVERS - 1))
 #endif
                 :: atomic { asleep[r] && give_ups > 0 -> asleep[r] = 0; give_ups--; away = 1 }
                     take_back(1);
@@ -293,6 +296,10 @@ active proctype onlooker()
 init
 {
     atomic {
+        if
+        :: skip /* so that a sleeper that nobody wakes sleeps for good */
+        :: give_ups = GIVE_UPS
+        fi;
         run sender(0, MESSAGES_0);
 #if SENDERS > 1
         run sender(1, MESSAGES_1);

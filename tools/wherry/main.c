@@ -10,7 +10,7 @@
 #include "options.h"
 
 static const struct verb *const verbs[] = {
-    &verb_send, &verb_recv, &verb_relay, &verb_echo, &verb_ask, &verb_transports,
+    &verb_send, &verb_recv, &verb_relay, &verb_echo, &verb_ask, &verb_stat, &verb_transports,
 };
 
 enum { VERBS = sizeof verbs / sizeof *verbs };
@@ -41,6 +41,8 @@ static int help(int argc, char **argv)
 {
     if (argc < 2)
         return print_help();
+    if (argc > 2)
+        return misuse(NULL, "help: expects no more than one verb");
     const struct verb *verb = find_verb(argv[1]);
     if (!verb)
         return misuse(NULL, "help: there is no verb \"%s\"", argv[1]);

@@ -26,7 +26,7 @@ struct verb {
     int (*run)(const struct verb *verb, int argc, char **argv); /* argv[0] is the verb; returns the exit code */
 };
 
-extern const struct verb verb_send, verb_recv, verb_relay, verb_echo, verb_ask, verb_transports;
+extern const struct verb verb_send, verb_recv, verb_relay, verb_echo, verb_ask, verb_stat, verb_transports;
 
 /* Print "wherry: " and the text as one line on standard error, foreign bytes made harmless; return `code`. */
 int complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
