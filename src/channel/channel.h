@@ -30,12 +30,12 @@ struct wherry_channel {
     bool rung[2];           /* its bell rings for what can be had; under the direction's turn */
 
     _Atomic bool lent; /* between borrow and return, during which the borrower has the receiving turn */
-    pthread_t borrower;
+    _Atomic(pthread_t) borrower; /* written before `lent` */
     size_t lent_size;
     uint32_t lent_flags;
 
     _Atomic bool reserved;
-    pthread_t reserver; /* in place: the thread that has the sending turn until it commits */
+    _Atomic(pthread_t) reserver; /* written before `reserved`; in place: the thread that has the sending turn until it commits */
     void *reserve_data;
     size_t reserve_size, reserve_capacity;
 };

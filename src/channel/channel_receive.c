@@ -59,8 +59,10 @@ static inline int refuse_second_loan(const struct wherry_channel *channel)
 /* The thread that holds a loan would wait for itself. */
 static inline bool holds_loan(const struct wherry_channel *channel)
 {
-    return atomic_load_explicit(&channel->lent, memory_order_relaxed) &&
-           (!channel->threads || pthread_equal(channel->borrower, pthread_self()));
+    /* acquire: pairs with the release in borrow: the borrower is that loan's */
+    return atomic_load_explicit(&channel->lent, memory_order_acquire) &&
+           (!channel->threads ||
+            pthread_equal(atomic_load_explicit(&channel->borrower, memory_order_relaxed), pthread_self()));
 }
 
 /* What both ways to receive do; loan->info is the message's, its size also with -EMSGSIZE. */
@@ -157,10 +159,10 @@ int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *re
     *ret_loan = loan;
     if (channel->endpoint.transport->lend)
         channel->endpoint.transport->lend(&channel->endpoint);
-    channel->borrower = pthread_self();
+    atomic_store_explicit(&channel->borrower, pthread_self(), memory_order_relaxed);
     channel->lent_size = loan.info.size;
     channel->lent_flags = loan.info.flags;
-    atomic_store_explicit(&channel->lent, true, memory_order_relaxed);
+    atomic_store_explicit(&channel->lent, true, memory_order_release); /* pairs with the acquire in holds_loan() */
     atomic_store_explicit(&channel->now[WHERRY__RECEIVING], false, memory_order_relaxed);
     return 1; /* the turn is kept until the loan ends */
 }

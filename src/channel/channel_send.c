@@ -95,8 +95,10 @@ static ssize_t send_messages(struct wherry_channel *channel, const struct wherry
 /* The thread that has a reservation in the object's own memory would wait for itself. */
 static inline bool holds_place(const struct wherry_channel *channel)
 {
-    return atomic_load_explicit(&channel->reserved, memory_order_relaxed) && channel->endpoint.transport->try_reserve &&
-           (!channel->threads || pthread_equal(channel->reserver, pthread_self()));
+    /* acquire: pairs with the release in reserve: the reserver is that reservation's */
+    return atomic_load_explicit(&channel->reserved, memory_order_acquire) && channel->endpoint.transport->try_reserve &&
+           (!channel->threads ||
+            pthread_equal(atomic_load_explicit(&channel->reserver, memory_order_relaxed), pthread_self()));
 }
 
 static int refuse_second_place(const struct wherry_channel *channel)
@@ -239,8 +241,8 @@ static int reserve_in_object(struct wherry_channel *channel, size_t size, void *
     }
     channel->reserve_data = *ret_data;
     channel->reserve_size = size;
-    channel->reserver = pthread_self();
-    atomic_store_explicit(&channel->reserved, true, memory_order_relaxed);
+    atomic_store_explicit(&channel->reserver, pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&channel->reserved, true, memory_order_release); /* pairs with the acquire in holds_place() */
     atomic_store_explicit(&channel->now[WHERRY__SENDING], false, memory_order_relaxed);
     return 0;
 }

@@ -118,7 +118,10 @@ int wherry__crowd_try_send(struct wherry__endpoint *endpoint, const struct wherr
     *ret_taken = 0;
     if (wherry__crowd_of(endpoint)->finished)
         return wherry__link_finished(endpoint->config);
-    int result = take_events(endpoint);
+    int events = take_events(endpoint), result = events;
+    /* nobody more can be accepted: that keeps no message from those who are there */
+    if ((events == -EMFILE || events == -ENFILE) && wherry__crowd_of(endpoint)->count > 0)
+        result = 0;
     while (result == 0 && *ret_taken < count) {
         const struct wherry_message *next = messages + *ret_taken;
         size_t run = 1, taken = 0;
@@ -127,7 +130,10 @@ int wherry__crowd_try_send(struct wherry__endpoint *endpoint, const struct wherr
         result = (next->to ? send_to : send_to_any)(endpoint, next, run, flags, &taken);
         *ret_taken += taken;
     }
-    return result == -EAGAIN && *ret_taken > 0 ? 0 : result;
+    if (result == -EAGAIN && *ret_taken > 0)
+        return 0;
+    /* to wait for any of them would be to look again and again, since the wait ends for who cannot be accepted */
+    return result == -EAGAIN && events < 0 && messages[0].to == 0 ? events : result;
 }
 
 /* Everybody's kept bytes; only the first that cannot go on is waited for, which is as good as any. */

@@ -243,7 +243,7 @@ static int join_existing(struct wherry__ring *ring)
     if (result == 0)
         result = map_control(ring, &head);
     if (result == 0 && !take_place(ring))
-        result = -EAGAIN;
+        result = wherry__life_closing(ring->life) ? -ENOENT : -EAGAIN;
     if (result == 0 && !wherry__life_named(ring->life, ring->directory, wish->name))
         result = -ENOENT; /* H3: the last user removed it between our open and our lock */
     if (result == 0 && wish->sends && !wish->creates && !head.keep && !has_living(ring, RING_RECEIVER))

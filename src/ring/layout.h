@@ -42,7 +42,8 @@ struct ring_shared {
     _Atomic uint32_t received_ever;               /* a receiver has been here */
     _Atomic uint64_t joined;                      /* senders, in all */
     _Atomic uint32_t changes;                     /* somebody came or went: worth a look at the places */
-    uint8_t reserved[20 + 128];
+    _Atomic uint64_t bells;                       /* bit: a FIFO of that place has been made, and may still have its name */
+    uint8_t reserved[8 + 128];
 };
 static_assert(sizeof(struct ring_shared) == 192, "ring_shared");
 

@@ -21,7 +21,8 @@ struct wherry__life {
     ino_t inode;
     int fd;
     unsigned users;
-    uint64_t places; /* of this process */
+    _Atomic uint64_t places; /* of this process */
+    bool closing;    /* a thread has all places, to remove the name: its locks do not keep out other threads */
 };
 static struct wherry__life *lives;
 
@@ -156,7 +157,7 @@ bool wherry__life_take(struct wherry__life *life, unsigned place)
 {
     bool taken = false;
     wherry__fd_guard();
-    if (!(life->places >> place & 1) && lock(life->fd, F_WRLCK, place, 1) == 0) {
+    if (!life->closing && !(life->places >> place & 1) && lock(life->fd, F_WRLCK, place, 1) == 0) {
         life->places |= UINT64_C(1) << place;
         taken = true;
     }
@@ -184,22 +185,31 @@ static bool locked_elsewhere(const struct wherry__life *life, unsigned place, pi
 bool wherry__life_alive(const struct wherry__life *life, unsigned place)
 {
     pid_t pid;
-    return (__atomic_load_n(&life->places, __ATOMIC_RELAXED) >> place & 1) || locked_elsewhere(life, place, &pid);
+    return (atomic_load_explicit(&life->places, memory_order_relaxed) >> place & 1) || locked_elsewhere(life, place, &pid);
 }
 
 pid_t wherry__life_pid(const struct wherry__life *life, unsigned place)
 {
     pid_t pid = 0;
-    if (__atomic_load_n(&life->places, __ATOMIC_RELAXED) >> place & 1)
+    if (atomic_load_explicit(&life->places, memory_order_relaxed) >> place & 1)
         return getpid();
     locked_elsewhere(life, place, &pid);
     return pid;
 }
 
+bool wherry__life_closing(struct wherry__life *life)
+{
+    wherry__fd_guard();
+    bool closing = life->closing;
+    wherry__fd_unguard();
+    return closing;
+}
+
 bool wherry__life_take_all(struct wherry__life *life)
 {
     wherry__fd_guard();
-    bool taken = life->places == 0 && lock(life->fd, F_WRLCK, 0, RING_PLACES) == 0;
+    bool taken = !life->closing && life->places == 0 && lock(life->fd, F_WRLCK, 0, RING_PLACES) == 0;
+    life->closing |= taken;
     wherry__fd_unguard();
     return taken;
 }
@@ -207,7 +217,7 @@ bool wherry__life_take_all(struct wherry__life *life)
 void wherry__life_give_all(struct wherry__life *life)
 {
     wherry__fd_guard();
-    if (life->places == 0) /* another endpoint of this process may have come meanwhile: its lock stays */
-        lock(life->fd, F_UNLCK, 0, RING_PLACES);
+    lock(life->fd, F_UNLCK, 0, RING_PLACES);
+    life->closing = false;
     wherry__fd_unguard();
 }

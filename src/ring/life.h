@@ -35,6 +35,8 @@ bool wherry__life_alive(const struct wherry__life *life, unsigned place);
 pid_t wherry__life_pid(const struct wherry__life *life, unsigned place);
 /* All places at once: true when nobody had any.  Given back with give_all, or with the last close. */
 bool wherry__life_take_all(struct wherry__life *life);
+/* Another thread of this process has all places, and is about to remove the name. */
+bool wherry__life_closing(struct wherry__life *life);
 void wherry__life_give_all(struct wherry__life *life);
 
 #endif

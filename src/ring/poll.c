@@ -33,6 +33,7 @@ static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
     char bell[256];
     wherry__ring_bell_name(bell, ring->wish.name, ring->place);
     wherry__sys.unlinkat(ring->directory, bell, 0); /* a dead one's */
+    atomic_fetch_or_explicit(&ring->control->shared.bells, UINT64_C(1) << ring->place, memory_order_seq_cst); /* first: rule 16 */
     if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0)
         return -errno;
     ring->bell_fd = wherry__ring_open_bell(ring, ring->place);
