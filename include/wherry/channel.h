@@ -61,7 +61,7 @@ enum wherry_redeliver {
 struct wherry_channel_options {
     size_t size; /* sizeof of the struct that the caller was compiled with */
     enum wherry_side side;
-    const char *frame;     /* byte streams: "length" (default), "line", "nul", "fixed:N", "raw" */
+    const char *frame;     /* byte streams: "length" (default), "line", "nul", "fixed:N" (1 to max_message), "raw" */
     uint64_t max_message;  /* bytes; larger ones are refused in both directions; default 16 MiB */
     uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB aside;
                             * default 16 x max_message */
@@ -174,8 +174,9 @@ WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time 
 WHERRY_API int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline);
 
 /* For a child between fork() and exec(): let the endpoint's descriptors survive exec and write the fd: URL by which the
- * new program can open them, with frame, max_message and writers, into `url`.  Only for inheritable pipe:, fd: and socketpair:
- * endpoints.  Does not allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, -ECHILD (not inheritable), or -EMSGSIZE when
+ * new program can open them, with frame, max_message and writers, into `url`.  Only for pipe:, fd: and socketpair:
+ * endpoints.  Does not allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, -ECHILD (in a forked child, of an endpoint
+ * that is not inheritable; whoever opened one may export it, for a program that it becomes itself), or -EMSGSIZE when
  * `capacity` is too small (128 suffices). */
 WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capacity);
 
@@ -185,7 +186,7 @@ WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, 
  * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW or past) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
  * transport or max_message takes; -EPIPE: nobody is left to receive; -EINVAL: a payload that the framing cannot carry;
  * -ECANCELED: interrupted; -ECHILD: forked; -EOPNOTSUPP: not opened to send; -EDESTADDRREQ: a datagram from the listening side
- * needs an addressee; -ENOMEM. */
+ * needs an addressee; -EMFILE, -ENFILE: as a receive, where no peer that is connected has room; -ENOMEM. */
 WHERRY_API int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline);
 
 /* The same with a type, an addressee and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, or no addressees, here;
@@ -224,8 +225,8 @@ WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
  * `capacity` is too small, *ret_size suffices, and the message is the next one received; -EBADMSG: a peer sent bytes
  * that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a process of a uid
  * that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives from the pipe, or a
- * message is on loan; -EMFILE: a connection could not be accepted; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
- * -ENOMEM. */
+ * message is on loan; -EMFILE, -ENFILE: no descriptor is left to accept a connection, which waits on, and takes the
+ * end back; the endpoint goes on; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD; -ENOMEM. */
 WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                                       wherry_time deadline);
 

@@ -120,7 +120,7 @@ void wherry_channel_interrupt(struct wherry_channel *channel)
         wherry__wait_ring(&channel->endpoint.sending);
         if (channel->endpoint.transport->nudge)
             for (int i = 0; i < 2; i++)
-                channel->endpoint.transport->nudge(&channel->endpoint, i);
+                channel->endpoint.transport->nudge(&channel->endpoint, (enum wherry__direction)i);
     }
     wherry__turn_nudge(&channel->turns[0]);
     wherry__turn_nudge(&channel->turns[1]);

@@ -16,6 +16,8 @@ struct wherry_channel {
     uint64_t creator;            /* the generation that opened it: it alone removes names */
     bool threads;                /* turns are taken */
     bool locks;                  /* and the lock below: not where an endpoint has one direction alone */
+    int (*send_now)(void *state, const void *data, size_t size); /* the transport's */
+    int (*receive_now)(void *state, void *buffer, size_t capacity, size_t *ret_size);
     _Atomic bool now[2];         /* a direction's short way may be tried: there is one, nobody polls, nothing is reserved or lent */
     bool types;                  /* the transport, framed like this, carries them */
     struct wherry__turn turns[2]; /* by direction */

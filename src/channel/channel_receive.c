@@ -106,20 +106,26 @@ int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, si
     return result;
 }
 
+/* The short way found nothing: spin, and take it again.  1 or -EAGAIN. */
+static __attribute__((noinline)) int receive_spinning(struct wherry_channel *channel, void *buffer, size_t capacity,
+                                                      size_t *ret_size, wherry_time deadline)
+{
+    if (!wherry__channel_spin_now(channel, deadline) ||
+        channel->receive_now(channel->endpoint.state, buffer, capacity, ret_size) != 1)
+        return -EAGAIN; /* or something that the long way must see to */
+    channel->spins_missed = 0;
+    return 1;
+}
+
 /* The short way: 1, or -EAGAIN with nothing done. */
 static inline int receive_now(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size, wherry_time deadline)
 {
     size_t size;
     if (!wherry__channel_enter_now(channel, WHERRY__RECEIVING))
         return -EAGAIN;
-    const struct wherry__transport *transport = channel->endpoint.transport;
-    int result = transport->receive_now(&channel->endpoint, buffer, capacity, &size);
-    while (__builtin_expect(result != 1, 0) && wherry__channel_spin_now(channel, deadline)) {
-        result = transport->receive_now(&channel->endpoint, buffer, capacity, &size);
-        if (result != 1)
-            break; /* something that the long way must see to */
-        channel->spins_missed = 0;
-    }
+    int result = channel->receive_now(channel->endpoint.state, buffer, capacity, &size);
+    if (__builtin_expect(result != 1, 0))
+        result = receive_spinning(channel, buffer, capacity, &size, deadline);
     if (__builtin_expect(result == 1, 1)) {
         wherry__count(&channel->endpoint.counters.received_messages, 1);
         wherry__count(&channel->endpoint.counters.received_bytes, size);
@@ -133,7 +139,7 @@ static inline int receive_now(struct wherry_channel *channel, void *buffer, size
 int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                            wherry_time deadline)
 {
-    if (atomic_load_explicit(&channel->now[WHERRY__RECEIVING], memory_order_relaxed) && __builtin_expect(receive_now(channel, buffer, capacity, ret_size, deadline) == 1, 1))
+    if (__builtin_expect(receive_now(channel, buffer, capacity, ret_size, deadline) == 1, 1))
         return 1;
     struct wherry_loan loan;
     int result = receive(channel, buffer, capacity, &loan, deadline);

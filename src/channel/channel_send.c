@@ -146,9 +146,9 @@ int wherry_channel_send_message(struct wherry_channel *channel, const struct whe
 /* The short way: 0, or -EAGAIN with nothing done. */
 static inline int send_now(struct wherry_channel *channel, const void *data, size_t size)
 {
-    if (size > channel->config.max_message || (!data && size) || !wherry__channel_enter_now(channel, WHERRY__SENDING))
+    if (__builtin_expect(!data && size, 0) || !wherry__channel_enter_now(channel, WHERRY__SENDING))
         return -EAGAIN;
-    int result = channel->endpoint.transport->send_now(&channel->endpoint, data, size);
+    int result = channel->send_now(channel->endpoint.state, data, size);
     if (__builtin_expect(result == 0, 1)) {
         wherry__count(&channel->endpoint.counters.sent_messages, 1);
         wherry__count(&channel->endpoint.counters.sent_bytes, size);
@@ -159,7 +159,7 @@ static inline int send_now(struct wherry_channel *channel, const void *data, siz
 
 int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline)
 {
-    if (atomic_load_explicit(&channel->now[WHERRY__SENDING], memory_order_relaxed) && __builtin_expect(send_now(channel, data, size) == 0, 1))
+    if (__builtin_expect(send_now(channel, data, size) == 0, 1))
         return 0;
     struct wherry_message message = {.data = data, .size = size};
     return wherry_channel_send_message(channel, &message, 0, deadline);

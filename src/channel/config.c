@@ -95,7 +95,9 @@ static const char *parse_value(const struct option *option, const char *text, vo
 {
     switch (option->value) {
     case SIZE:
-        return parse_size(text, field) && *(uint64_t *)field > 0 ? NULL : "a number of bytes from 1 on, such as 4096, 64k or 16M";
+        return parse_size(text, field) && *(uint64_t *)field > 0
+                   ? NULL
+                   : "a number of bytes from 1 on, such as 4096, 64k or 16M";
     case NUMBER:
         return parse_number(text, 10, field) && *(uint32_t *)field > 0 ? NULL : "a number from 1 on";
     case OCTAL:

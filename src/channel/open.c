@@ -43,6 +43,8 @@ static int make(const char *url, enum wherry_role role, const struct wherry_chan
         endpoint->config = &channel->config;
         channel->threads = !channel->config.single_thread;
         channel->locks = channel->threads && !endpoint->transport->send_now;
+        channel->send_now = endpoint->transport->send_now;
+        channel->receive_now = endpoint->transport->receive_now;
         wherry__channel_look_for_now(channel, WHERRY__SENDING);
         wherry__channel_look_for_now(channel, WHERRY__RECEIVING);
         channel->types = (traits->bits & WHERRY_TRAIT_TYPES) && (!(traits->bits & WHERRY_TRAIT_STREAM) ||

@@ -52,10 +52,11 @@ static inline void wherry__channel_unlock(struct wherry_channel *channel)
 static inline bool wherry__channel_enter_now(struct wherry_channel *channel, enum wherry__direction direction)
 {
     uint32_t free_word = 0;
-    if (__builtin_expect(channel->endpoint.born != wherry__generation(), 0))
+    if (!atomic_load_explicit(&channel->now[direction], memory_order_relaxed) ||
+        __builtin_expect(channel->endpoint.born != wherry__generation(), 0))
         return false;
     if (!channel->threads)
-        return atomic_load_explicit(&channel->now[direction], memory_order_relaxed);
+        return true;
     if (!atomic_compare_exchange_strong_explicit(&channel->turns[direction].word, &free_word, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;

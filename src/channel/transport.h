@@ -121,8 +121,8 @@ struct wherry__transport {
 
     /* The short way for what a busy pair does most, where a call costs no more than a copy; anything out of the ordinary is -EAGAIN,
      * and goes the long way through the slots above.  send_now: 0 or -EAGAIN.  receive_now: 1 or -EAGAIN.  Both or none. */
-    int (*send_now)(struct wherry__endpoint *endpoint, const void *data, size_t size);
-    int (*receive_now)(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, size_t *ret_size);
+    int (*send_now)(void *state, const void *data, size_t size);
+    int (*receive_now)(void *state, void *buffer, size_t capacity, size_t *ret_size);
 
     /* Wait in place of the wait set: `to` is the addressee when sending.  NULL: wherry__wait_for() on the set. */
     int (*wait)(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline);

@@ -41,6 +41,7 @@ static int shm_open_end(struct wherry__endpoint *endpoint, wherry_time deadline)
     struct ring_wish wish = {
         .url = config->name,
         .capacity = config->capacity,
+        .max_message = config->max_message,
         .places = config->places,
         .sends = config->role == WHERRY_SEND,
         .creates = config->side == WHERRY_LISTEN || config->keep,
@@ -74,14 +75,14 @@ static int shm_try_send(struct wherry__endpoint *endpoint, const struct wherry_m
     return 0;
 }
 
-static int shm_send_now(struct wherry__endpoint *endpoint, const void *data, size_t size)
+static int shm_send_now(void *state, const void *data, size_t size)
 {
-    return wherry__ring_send_now(ring_of(endpoint), data, size);
+    return wherry__ring_send_now(state, data, size);
 }
 
-static int shm_receive_now(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, size_t *ret_size)
+static int shm_receive_now(void *state, void *buffer, size_t capacity, size_t *ret_size)
 {
-    return wherry__ring_receive_now(ring_of(endpoint), buffer, capacity, endpoint->config->max_message, ret_size);
+    return wherry__ring_receive_now(state, buffer, capacity, ret_size);
 }
 
 static bool shm_spin(struct wherry__endpoint *endpoint, unsigned looks)
@@ -108,7 +109,7 @@ static int shm_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_
     struct wherry__ring *ring = ring_of(endpoint);
     (void)buffer, (void)capacity; /* it is copied once, by the caller */
     uint64_t dropped = ring->dropped;
-    int result = wherry__ring_take(ring, endpoint->config->max_message, &message);
+    int result = wherry__ring_take(ring, &message);
     if (__builtin_expect(ring->dropped != dropped, 0))
         wherry__count(&endpoint->counters.dropped, ring->dropped - dropped);
     if (result != 1)

@@ -41,8 +41,8 @@ static void *map_lane(const struct wherry__ring *ring, unsigned place, int prote
 uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
 {
     uint64_t used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_acquire);
-    if (ring->control->head.places < RING_PLACES)
-        used &= (UINT64_C(1) << ring->control->head.places) - 1;
+    if (ring->places < RING_PLACES)
+        used &= (UINT64_C(1) << ring->places) - 1;
     for (uint64_t more = used & ~ring->mapped & ~ring->bad; more; more &= more - 1) {
         unsigned i = (unsigned)__builtin_ctzll(more);
         ring->lanes[i] = map_lane(ring, i, PROT_READ);
@@ -61,7 +61,9 @@ static int find_tail(struct wherry__ring *ring)
 {
     uint64_t position = atomic_load_explicit(&ring->lane->receiver.position, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&ring->lane->sender.position, memory_order_acquire);
-    if ((tail | position) % 8 || tail - position > ring->capacity) /* also when the receiver is beyond that note */
+    if (position % 8)
+        return wherry__fail(EBADMSG, "%s: lane %u has an impossible position; remove the ring", ring->wish.url, ring->place);
+    if (tail % 8 || tail - position > ring->capacity) /* also when the receiver is beyond that note */
         tail = position;
     for (;;) {
         const _Atomic uint64_t *at = (const void *)(ring->bytes + (tail & ring->mask));
@@ -105,7 +107,7 @@ static int prepare_lane(struct wherry__ring *ring)
 /* Who polls has a pidfd of each peer, and must see the new one before it can die on it. */
 static void wake_pollers(struct wherry__ring *ring)
 {
-    for (unsigned i = 0; i < ring->control->head.places; i++) {
+    for (unsigned i = 0; i < ring->places; i++) {
         struct ring_place *place = &ring->control->places[i];
         uint32_t state = atomic_load_explicit(&place->state, memory_order_acquire);
         if (i != ring->place && state != RING_FREE && (atomic_load(&place->wakes_by) & RING_BY_FIFO))
@@ -127,13 +129,13 @@ static void publish(struct wherry__ring *ring)
     atomic_store_explicit(&me->pid, (uint32_t)getpid(), memory_order_relaxed);
     atomic_store_explicit(&me->epoch, epoch, memory_order_release); /* marks of the last holder are dead from here on */
     ring->mark = ring_mark(ring->place, epoch);
-    if (ring->wish.sends) {
+    if (ring->wish.sends)
         atomic_fetch_or_explicit(&shared->lanes, bit, memory_order_release); /* receivers may map it: its pages are there */
-        atomic_fetch_add_explicit(&shared->joined, 1, memory_order_relaxed);
-    }
     /* release: who sees the state sees all of the above */
     atomic_store_explicit(&me->state, ring->wish.sends ? RING_SENDER : RING_RECEIVER, memory_order_release);
     CRASH(join-said);
+    if (ring->wish.sends) /* release, and after the state: who counts us sees us, and does not take our end for told */
+        atomic_fetch_add_explicit(&shared->joined, 1, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst); /* before the look at `bias` and `deserted`: rule 8, and deserted below */
     if (!ring->wish.sends) {
         atomic_store_explicit(&shared->received_ever, 1, memory_order_relaxed);
@@ -146,7 +148,7 @@ static void publish(struct wherry__ring *ring)
 
 static bool take_place(struct wherry__ring *ring)
 {
-    unsigned places = ring->control->head.places;
+    unsigned places = ring->places;
     for (unsigned i = 0; i < places; i++) {
         /* senders from below, so that few lanes are in use; receivers from above */
         unsigned place = ring->wish.sends ? i : places - 1 - i;
@@ -161,7 +163,7 @@ static bool take_place(struct wherry__ring *ring)
 
 static bool has_living(const struct wherry__ring *ring, uint32_t state)
 {
-    for (unsigned i = 0; i < ring->control->head.places; i++)
+    for (unsigned i = 0; i < ring->places; i++)
         if (atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire) == state &&
             (!ring->me || i != ring->place) && wherry__life_alive(ring->life, i))
             return true;
@@ -204,7 +206,10 @@ static int map_control(struct wherry__ring *ring, const struct ring_head *head)
     ring->control = memory;
     ring->capacity = head->capacity;
     ring->mask = head->capacity - 1;
+    ring->largest = wish->max_message < head->capacity / 2 ? wish->max_message : head->capacity / 2;
     ring->fenced = head->fenced;
+    ring->keep = head->keep;
+    ring->places = head->places;
     return 0;
 }
 
@@ -216,10 +221,9 @@ static int settle(struct wherry__ring *ring)
     publish(ring);
     if (!ring->wish.sends) {
         ring->changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) - 1; /* look at once */
-        if (!has_living(ring, RING_SENDER) && !wherry__ring_has_message(ring))
-            ring->ended_at = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire);
-        else
-            ring->ended_at = UINT64_MAX;
+        uint64_t joined = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire); /* before the look */
+        bool nothing = !has_living(ring, RING_SENDER) && !wherry__ring_has_message(ring);
+        ring->ended_at = nothing ? joined : UINT64_MAX;
     }
     return 0;
 }
@@ -234,7 +238,7 @@ static int join_existing(struct wherry__ring *ring)
         return result;
     if (result < 0)
         return wherry__fail_errno(-result, "%s: the ring's file could not be opened", wish->url);
-    result = wherry__ring_read_head(ring->life, &head, wish->url);
+    result = wherry__ring_read_head(ring->life, &head, wish->url, wish->name);
     if (result == 0 && !head.keep && wherry__life_take_all(ring->life)) {
         wherry__ring_unlink(ring->life, ring->directory, wish->name); /* rule 16: what a crash left */
         wherry__life_give_all(ring->life);
@@ -288,7 +292,7 @@ static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
     bool waited = false;
-    while (ring->wish.sends && !ring->control->head.keep && !has_living(ring, RING_RECEIVER)) {
+    while (ring->wish.sends && !ring->keep && !has_living(ring, RING_RECEIVER)) {
         if (wherry__deadline_passed(deadline))
             return give_up(ring, waited, -EAGAIN);
         waited = true;
@@ -352,7 +356,7 @@ static void desert(struct wherry__ring *ring)
 
 static void wake_all(struct wherry__ring *ring)
 {
-    for (unsigned i = 0; i < ring->control->head.places; i++) {
+    for (unsigned i = 0; i < ring->places; i++) {
         uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);
         if (i == ring->place || state == RING_FREE)
             continue;
@@ -403,7 +407,7 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
         wherry__ring_forget_bell(ring);
         wherry__life_give(ring->life, ring->place);
     }
-    if (ring->life && ring->control && !ring->control->head.keep && wherry__life_take_all(ring->life))
+    if (ring->life && ring->control && !ring->keep && wherry__life_take_all(ring->life))
         wherry__ring_unlink(ring->life, ring->directory, ring->wish.name); /* the locks go with the descriptor */
     if (ring->control)
         munmap(ring->control, RING_CONTROL);

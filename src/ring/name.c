@@ -32,7 +32,9 @@ int wherry__ring_directory(const char *url)
     char path[64];
     struct stat status;
     snprintf(path, sizeof path, "/dev/shm/wherry-%u", (unsigned)geteuid());
-    if (wherry__sys.mkdirat(AT_FDCWD, path, 0700) != 0 && errno != EEXIST)
+    if (wherry__sys.mkdirat(AT_FDCWD, path, 0700) == 0)
+        wherry__sys.fchmodat(AT_FDCWD, path, 0700, 0); /* whatever the umask took away; it is ours, in a sticky directory */
+    else if (errno != EEXIST)
         return wherry__fail_errno(errno, "%s: %s could not be made", url, path);
     int fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     if (fd < 0)
@@ -95,7 +97,7 @@ int wherry__ring_link(const struct wherry__life *life, int directory, const char
     return errno == EEXIST ? -EEXIST : wherry__fail_errno(errno, "%s: the ring could not be given its name", url);
 }
 
-int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url)
+int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url, const char *name)
 {
     struct ring_head head = {0};
     struct stat status;
@@ -105,8 +107,8 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
     if (status.st_uid != geteuid())
         return wherry__fail(EPERM, "%s: the ring belongs to uid %u; rings by name are for one user", url, (unsigned)status.st_uid);
     if (wherry__sys.pread(fd, &head, sizeof head, 0) != sizeof head || head.magic != RING_MAGIC)
-        return wherry__fail(EBADMSG, "%s: the file of that name in /dev/shm/wherry-%u is no ring; remove it or use another name",
-                            url, (unsigned)geteuid());
+        return wherry__fail(EBADMSG, "%s: the file is no ring; remove /dev/shm/wherry-%u/%s, or use another name", url,
+                            (unsigned)geteuid(), name);
     if (head.version != RING_VERSION)
         return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it", url,
                             head.version, RING_VERSION);
@@ -114,7 +116,7 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
         head.places == 0 || head.places > RING_PLACES ||
         status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))
         return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); remove /dev/shm/wherry-%u/%s", url,
-                            (long long)status.st_size, (unsigned)geteuid(), strrchr(url, '/') ? strrchr(url, '/') + 1 : url);
+                            (long long)status.st_size, (unsigned)geteuid(), name);
     *ret_head = head;
     return 0;
 }

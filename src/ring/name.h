@@ -21,7 +21,7 @@ int wherry__ring_make(int directory, const struct ring_head *head, const char *u
 int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url);
 
 /* Read the head of a ring that exists, and check it.  0 or -errno with the sentence set. */
-int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url);
+int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url, const char *name);
 
 /* Remove the name, and what lies beside it, if it still leads there.  With all places taken. */
 void wherry__ring_unlink(const struct wherry__life *life, int directory, const char *name);

@@ -22,7 +22,7 @@ static bool is_dead_mark(const struct wherry__ring *ring, uint64_t mark)
 static void free_lanes(struct wherry__ring *ring)
 {
     struct ring_shared *shared = &ring->control->shared;
-    for (unsigned i = 0; i < ring->control->head.places; i++) {
+    for (unsigned i = 0; i < ring->places; i++) {
         _Atomic uint64_t *owner = &ring->control->lanes[i].receiver.owner;
         uint64_t mark = atomic_load_explicit(owner, memory_order_acquire);
         if (mark && mark != ring->mark && is_dead_mark(ring, mark))
@@ -38,7 +38,7 @@ unsigned wherry__ring_look_round(struct wherry__ring *ring)
 {
     unsigned senders = 0, receivers = 0;
     uint64_t sleepers = atomic_load_explicit(&ring->control->shared.sleepers, memory_order_relaxed), dead = 0;
-    for (unsigned i = 0; i < ring->control->head.places; i++) {
+    for (unsigned i = 0; i < ring->places; i++) {
         if (i == ring->place)
             continue;
         uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);

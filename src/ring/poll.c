@@ -34,7 +34,8 @@ static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
     wherry__ring_bell_name(bell, ring->wish.name, ring->place);
     wherry__sys.unlinkat(ring->directory, bell, 0); /* a dead one's */
     atomic_fetch_or_explicit(&ring->control->shared.bells, UINT64_C(1) << ring->place, memory_order_seq_cst); /* first: rule 16 */
-    if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0)
+    if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0 ||
+        wherry__sys.fchmodat(ring->directory, bell, 0600, 0) != 0) /* whatever the umask took away */
         return -errno;
     ring->bell_fd = wherry__ring_open_bell(ring, ring->place);
     if (ring->bell_fd < 0)
@@ -102,7 +103,7 @@ static bool watch_places(struct wherry__ring *ring, struct wherry__wait *set)
 {
     bool died = false;
     ring->needs_timer = false;
-    for (unsigned i = 0; i < ring->control->head.places; i++) {
+    for (unsigned i = 0; i < ring->places; i++) {
         struct ring_watched *watched = &ring->watched[i];
         struct ring_place *place = &ring->control->places[i];
         uint32_t epoch = atomic_load_explicit(&place->epoch, memory_order_acquire);
@@ -164,7 +165,7 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
     int result = watch_timer(ring, set);
     if (result < 0)
         return result;
-    if (sends && ring->tick && wherry__ring_look_round(ring) == 0 && !ring->control->head.keep)
+    if (sends && ring->tick && wherry__ring_look_round(ring) == 0 && !ring->keep)
         atomic_store_explicit(&ring->control->shared.deserted, 1, memory_order_release);
     if (sends)
         wherry__ring_arm_sender(ring, RING_BY_FIFO);

@@ -41,11 +41,14 @@ static void wake_sender(struct wherry__ring *ring, unsigned i)
     wherry__ring_wake_place(ring, i, &lane->sleep.bell);
 }
 
-/* Rule 12.  A hint: a receiver that lost the lane meanwhile may set it back, and the sender takes no step back. */
+/* Rule 12; what was taken by the short way is counted here too.  A hint: a receiver that lost the lane meanwhile may set it back, and the sender takes no step back. */
 static inline void say_freed(struct wherry__ring *ring, unsigned i, uint64_t position)
 {
+    struct ring_lane *lane = &ring->control->lanes[i];
     ring->freed_to[i] = position;
-    atomic_store_explicit(&ring->control->lanes[i].room.freed, position, memory_order_release);
+    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + ring->hot_count, memory_order_relaxed);
+    ring->hot_count = 0;
+    atomic_store_explicit(&lane->room.freed, position, memory_order_release);
 }
 
 /* Rule 18: the lane is free again, and who was woken for its next message may have found it taken, and sleep. */
@@ -142,8 +145,8 @@ static int refuse_lane(struct wherry__ring *ring, unsigned i)
 }
 
 /* The lane is ours, and `word` is at its position.  1, or -EBADMSG. */
-static inline int accept_message(struct wherry__ring *ring, unsigned i, uint64_t position, uint64_t word, size_t max_message,
-                         struct ring_message *ret)
+static inline int accept_message(struct wherry__ring *ring, unsigned i, uint64_t position, uint64_t word,
+                                 struct ring_message *ret)
 {
     uint32_t size = ring_word_size(word);
     ring->taken = true;
@@ -157,11 +160,11 @@ static inline int accept_message(struct wherry__ring *ring, unsigned i, uint64_t
         wherry__ring_put_back(ring);
         return refuse_lane(ring, i);
     }
-    if (__builtin_expect(size > max_message, 0)) {
+    if (__builtin_expect(size > ring->largest, 0)) {
         wherry__ring_done(ring);
         ring->dropped++;
         return wherry__fail(EBADMSG, "%s: a message of %u bytes, which is over max_message (%zu), was dropped", ring->wish.url, size,
-                            max_message);
+                            (size_t)ring->largest);
     }
     ret->data = ring->lanes[i] + (position & ring->mask) + RING_WORD;
     ret->size = size;
@@ -184,7 +187,7 @@ static int accept_again(struct wherry__ring *ring, struct ring_message *ret)
 }
 
 /* Rule 9.  1, -EAGAIN: nothing there, or somebody else's; -EBADMSG. */
-static int take_shared(struct wherry__ring *ring, unsigned i, size_t max_message, struct ring_message *ret)
+static int take_shared(struct wherry__ring *ring, unsigned i, struct ring_message *ret)
 {
     struct ring_lane *lane = &ring->control->lanes[i];
     uint64_t nobody = 0;
@@ -201,34 +204,34 @@ static int take_shared(struct wherry__ring *ring, unsigned i, size_t max_message
         disown_lane(ring, i);
         return -EAGAIN;
     }
-    int result = accept_message(ring, i, position, word, max_message, ret);
+    int result = accept_message(ring, i, position, word, ret);
     return result == 1 && load(&lane->receiver.lent) == position ? accept_again(ring, ret) : result;
 }
 
 /* Rule 8: the bias is ours and `inside` says so; a lane with a mark is a dead one's or lent. */
-static inline int take_biased(struct wherry__ring *ring, unsigned i, size_t max_message, struct ring_message *ret)
+static inline int take_biased(struct wherry__ring *ring, unsigned i, struct ring_message *ret)
 {
     struct ring_lane *lane = &ring->control->lanes[i];
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
     if (word == 0 || __builtin_expect(load(&lane->receiver.owner) != 0, 0))
         return -EAGAIN;
     ring->shared = false;
-    int result = accept_message(ring, i, position, word, max_message, ret);
+    int result = accept_message(ring, i, position, word, ret);
     return __builtin_expect(load(&lane->receiver.lent) == position, 0) && result == 1 ? accept_again(ring, ret) : result;
 }
 
-static int take_from(struct wherry__ring *ring, bool biased, unsigned i, size_t max_message, struct ring_message *ret)
+static int take_from(struct wherry__ring *ring, bool biased, unsigned i, struct ring_message *ret)
 {
-    return biased ? take_biased(ring, i, max_message, ret) : take_shared(ring, i, max_message, ret);
+    return biased ? take_biased(ring, i, ret) : take_shared(ring, i, ret);
 }
 
 /* All lanes, the current one first unless it had its turn. */
-static int take_any(struct wherry__ring *ring, bool biased, size_t max_message, struct ring_message *ret)
+static int take_any(struct wherry__ring *ring, bool biased, struct ring_message *ret)
 {
     uint64_t lanes = ring->mapped & ~ring->bad;
     unsigned current = ring->current;
     if (__builtin_expect((lanes >> current & 1) && ring->streak < BATCH, 1)) {
-        int result = take_from(ring, biased, current, max_message, ret);
+        int result = take_from(ring, biased, current, ret);
         if (__builtin_expect(result != -EAGAIN, 1)) {
             ring->streak++;
             return result;
@@ -239,7 +242,7 @@ static int take_any(struct wherry__ring *ring, bool biased, size_t max_message, 
     uint64_t behind = current == 63 ? 0 : ~UINT64_C(0) << (current + 1);
     for (int round = 0; round < 2; round++)
         for (uint64_t left = lanes & (round == 0 ? behind : ~behind); left; left &= left - 1) {
-            int result = take_from(ring, biased, (unsigned)__builtin_ctzll(left), max_message, ret);
+            int result = take_from(ring, biased, (unsigned)__builtin_ctzll(left), ret);
             if (result != -EAGAIN)
                 return result;
         }
@@ -280,7 +283,7 @@ void wherry__ring_seek_bias(struct wherry__ring *ring, unsigned others)
     if (others || load(&shared->bias) != 0 || !atomic_compare_exchange_strong(&shared->bias, &none, ring->mark))
         return;
     atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0; i < ring->control->head.places; i++)
+    for (unsigned i = 0; i < ring->places; i++)
         if (i != ring->place && atomic_load(&ring->control->places[i].state) == RING_RECEIVER &&
             wherry__life_alive(ring->life, i)) {
             uint64_t mine = ring->mark;
@@ -307,25 +310,25 @@ static inline bool go_inside(struct wherry__ring *ring)
     return false;
 }
 
-static int take_one(struct wherry__ring *ring, size_t max_message, struct ring_message *ret)
+static int take_one(struct wherry__ring *ring, struct ring_message *ret)
 {
     int result = -EAGAIN;
     if (__builtin_expect(go_inside(ring), 1)) {
         CRASH(receive-inside);
-        result = take_any(ring, true, max_message, ret);
+        result = take_any(ring, true, ret);
         if (result != 1)
             go_outside(ring);
         return result;
     }
     uint64_t bias = load(&ring->control->shared.bias);
-    return bias == 0 || revoke(ring, bias) ? take_any(ring, false, max_message, ret) : -EAGAIN;
+    return bias == 0 || revoke(ring, bias) ? take_any(ring, false, ret) : -EAGAIN;
 }
 
-static inline int take_once(struct wherry__ring *ring, size_t max_message, struct ring_message *ret)
+static inline int take_once(struct wherry__ring *ring, struct ring_message *ret)
 {
     int result;
     do
-        result = take_one(ring, max_message, ret);
+        result = take_one(ring, ret);
     while (__builtin_expect(result == -ESTALE, 0));
     return result;
 }
@@ -333,7 +336,7 @@ static inline int take_once(struct wherry__ring *ring, size_t max_message, struc
 /* ---- the short way ---- */
 
 /* The same while other receivers live: rule 9 for the current lane alone. */
-static int receive_shared_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
+static int receive_shared_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size)
 {
     unsigned i = ring->current;
     uint64_t nobody = 0;
@@ -347,7 +350,7 @@ static int receive_shared_now(struct wherry__ring *ring, void *buffer, size_t ca
     ring->shared = true;
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
     uint32_t size = ring_word_size(word);
-    if (!(word & RING_COMMITTED) || size > capacity || size > ring->capacity / 2 || size > max_message || position % 8 ||
+    if (!(word & RING_COMMITTED) || size > capacity || size > ring->largest || position % 8 ||
         load(&lane->receiver.lent) == position) {
         disown_lane(ring, i);
         return -EAGAIN;
@@ -361,11 +364,11 @@ static int receive_shared_now(struct wherry__ring *ring, void *buffer, size_t ca
     return 1;
 }
 
-int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size)
+int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size)
 {
     struct ring_lane *lane = ring->hot_lane;
     if (__builtin_expect(ring->hot_left == 0, 0))
-        return receive_shared_now(ring, buffer, capacity, max_message, ret_size);
+        return receive_shared_now(ring, buffer, capacity, ret_size);
     uint64_t position = load(&lane->receiver.position);
     const uint8_t *frame = ring->hot_bytes + (position & ring->mask & ~UINT64_C(7));
     uint64_t word = atomic_load_explicit((const _Atomic uint64_t *)(const void *)frame, memory_order_acquire);
@@ -380,8 +383,7 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
     atomic_store_explicit(&ring->me->inside, 1, memory_order_relaxed);
     wherry__barrier_light(ring->fenced);
     if (__builtin_expect(atomic_load_explicit(&ring->control->shared.bias, memory_order_acquire) != ring->mark || size > capacity ||
-                             size > ring->capacity / 2 || size > max_message || position % 8 != 0 ||
-                             load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
+                             size > ring->largest || position % 8 != 0 || load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
                          0)) {
         go_outside(ring);
         ring->hot_left = 0;
@@ -392,7 +394,7 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
         memcpy(buffer, frame + RING_WORD, size);
     uint64_t next = position + ring_frame(size);
     CRASH(receive-copied);
-    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
+    ring->hot_count++;
     /* release: the sender may go on from here; our reads of the message are done */
     atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
     CRASH(receive-taken);
@@ -461,7 +463,7 @@ static void hand_on(struct wherry__ring *ring)
 }
 
 /* Somebody came or went, or it is time: look at the places.  1: worth another look at the lanes. */
-static bool look_round_if_due(struct wherry__ring *ring, unsigned *ret_senders)
+static bool look_round_if_due(struct wherry__ring *ring, unsigned *ret_senders, uint64_t *ret_joined)
 {
     enum { SELDOM = 16 };
     uint32_t changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire);
@@ -477,16 +479,18 @@ static bool look_round_if_due(struct wherry__ring *ring, unsigned *ret_senders)
     ring->looked_at = wherry_now();
     struct stat status;
     ring->gone = wherry__sys.fstat(wherry__life_fd(ring->life), &status) == 0 && status.st_nlink == 0;
+    /* acquire: whoever is counted here is seen by the look round, unless it has gone again */
+    *ret_joined = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire);
     *ret_senders = wherry__ring_look_round(ring);
     return true;
 }
 
-/* Nobody sends any more, and the lanes were seen empty after that was seen. */
-static bool is_end(struct wherry__ring *ring, unsigned senders)
+/* Nobody sends any more, and the lanes were seen empty after that was seen.  `joined` is from before the look round: the end of one that
+ * came since is still to be told. */
+static bool is_end(struct wherry__ring *ring, unsigned senders, uint64_t joined)
 {
-    if (ring->control->head.keep || ring->gone)
+    if (ring->keep || ring->gone)
         return ring->gone;
-    uint64_t joined = load(&ring->control->shared.joined);
     if (senders > 0 || joined == ring->ended_at)
         return false;
     for (uint64_t left = ring->mapped & ~ring->bad; left; left &= left - 1) {
@@ -498,32 +502,35 @@ static bool is_end(struct wherry__ring *ring, unsigned senders)
     return true;
 }
 
-static int take_slowly(struct wherry__ring *ring, size_t max_message, struct ring_message *ret)
+static int take_slowly(struct wherry__ring *ring, struct ring_message *ret)
 {
     unsigned senders = 0;
-    if (!look_round_if_due(ring, &senders)) {
+    uint64_t joined = 0;
+    if (!look_round_if_due(ring, &senders, &joined)) {
         if (load(&ring->control->shared.lanes) == ring->mapped)
             return -EAGAIN;
         wherry__ring_map_lanes(ring);
-        return take_once(ring, max_message, ret);
+        return take_once(ring, ret);
     }
     wherry__ring_map_lanes(ring);
-    int result = take_once(ring, max_message, ret);
-    if (result == -EAGAIN && is_end(ring, senders))
+    int result = take_once(ring, ret);
+    if (result == -EAGAIN && is_end(ring, senders, joined))
         return 0;
     if (result == 1 && senders == 0)
         ring->tick = true; /* behind what is left comes the end: look again when the lanes are empty, not a sleep later */
     return result;
 }
 
-int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring_message *ret)
+int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret)
 {
     if (__builtin_expect(ring->taken, 0)) /* offered, and not taken */
         wherry__ring_put_back(ring);
-    int result = take_once(ring, max_message, ret);
+    if (__builtin_expect(ring->hot_count != 0, 0))
+        say_freed(ring, ring->current, load(&ring->hot_lane->receiver.position));
+    int result = take_once(ring, ret);
     if (__builtin_expect(result == -EAGAIN, 0)) {
         ring->bell_seen = atomic_load_explicit(&ring->me->bell, memory_order_acquire);
-        result = take_slowly(ring, max_message, ret);
+        result = take_slowly(ring, ret);
     }
     if (__builtin_expect(ring->armed, 0) && result != -EAGAIN)
         disarm(ring);

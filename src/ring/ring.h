@@ -28,6 +28,7 @@ extern void (*wherry__crash)(const char *point);
 struct ring_wish {
     const char *url, *name;
     uint64_t capacity; /* 0: whatever the ring has, 1 MiB if it is made */
+    uint64_t max_message;
     uint32_t places;   /* 0: likewise, 64 */
     bool sends, creates, keep, drops;
 };
@@ -49,7 +50,8 @@ struct wherry__ring {
     struct ring_wish wish;
     int directory;
     unsigned place;
-    bool joined, fenced;
+    bool joined, fenced, keep; /* the head's words are copied once, here: others can write to it */
+    unsigned places;
     uint64_t mark, capacity, mask;
 
     /* sending */
@@ -67,6 +69,8 @@ struct wherry__ring {
     const uint8_t *lanes[RING_PLACES];
     uint64_t mapped, bad;   /* bits of lanes: mapped; found to hold nonsense */
     unsigned current, streak;
+    uint64_t largest;       /* bytes of a message that is believed: half of the capacity, or max_message */
+    uint64_t hot_count;     /* messages taken that `receiver.messages` does not say yet */
     unsigned hot_left;      /* messages that the short way may take from the lane below; 0: go the long way */
     struct ring_lane *hot_lane;
     const uint8_t *hot_bytes;
@@ -143,9 +147,9 @@ void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by);
 /* ---- receive.c ---- */
 
 /* 1: a message, ours until done() or put_back().  0: the end.  -EAGAIN; -EBADMSG with the sentence set. */
-int wherry__ring_take(struct wherry__ring *ring, size_t max_message, struct ring_message *ret_message);
+int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret_message);
 /* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
-int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t max_message, size_t *ret_size);
+int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size);
 /* Look so many times for a message, and make its lane the current one; true: something is there.  Ends early when somebody came or went. */
 bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */

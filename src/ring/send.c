@@ -77,7 +77,7 @@ static inline int make_room(struct wherry__ring *ring, size_t size)
     if (__builtin_expect(size > ring->capacity / 2, 0))
         return too_big(ring, size);
     if (__builtin_expect(atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed), 0)) {
-        int result = ring->control->head.keep ? 0 : refuse_deserted(ring);
+        int result = ring->keep ? 0 : refuse_deserted(ring);
         if (result < 0)
             return result;
     }
@@ -136,7 +136,7 @@ int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, 
 
 int wherry__ring_send_now(struct wherry__ring *ring, const void *data, size_t size)
 {
-    if (__builtin_expect(size > ring->capacity / 2 || room(ring) < ring_frame(size) + RING_WORD ||
+    if (__builtin_expect(size > ring->largest || room(ring) < ring_frame(size) + RING_WORD ||
                              atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed),
                          0))
         return -EAGAIN;
@@ -165,7 +165,7 @@ bool wherry__ring_has_room(struct wherry__ring *ring)
     uint64_t needed = ring->failed ? ring->wanted : ring_frame(0) + RING_WORD;
     uint64_t position = atomic_load_explicit(&ring->lane->receiver.position, memory_order_acquire);
     return ring->capacity - (ring->tail - position) >= needed ||
-           (atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed) && !ring->control->head.keep);
+           (atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed) && !ring->keep);
 }
 
 /* ---- waiting ---- */
@@ -218,7 +218,7 @@ int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline)
     if (result != -ETIMEDOUT)
         return 0;
     ring->tick = true;
-    if (wherry__ring_look_round(ring) == 0 && !ring->control->head.keep)
+    if (wherry__ring_look_round(ring) == 0 && !ring->keep)
         atomic_store_explicit(&ring->control->shared.deserted, 1, memory_order_release);
     return last ? -ETIMEDOUT : 0;
 }

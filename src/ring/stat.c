@@ -67,7 +67,7 @@ static int look(const char *url, const char *name, struct wherry_ring_stat *stat
         result = result == -ENOENT ? wherry__fail(ENOENT, "%s: there is no such ring", url)
                                    : wherry__fail_errno(-result, "%s: the ring's file could not be opened", url);
     if (result == 0)
-        result = wherry__ring_read_head(life, &head, url);
+        result = wherry__ring_read_head(life, &head, url, name);
     void *memory = MAP_FAILED;
     if (result == 0) {
         memory = wherry__sys.mmap(NULL, RING_CONTROL, PROT_READ, MAP_SHARED, wherry__life_fd(life), 0);

@@ -27,6 +27,7 @@ def test_verbs(stage):
     refuses(stage, 2, [], "verb")
     refuses(stage, 2, ["frobnicate"], '"frobnicate"', "--help")
     refuses(stage, 2, ["help", "frobnicate"], '"frobnicate"')
+    refuses(stage, 2, ["help", "recv", "send"], "help", "one verb")
     refuses(stage, 2, ["--frobnicate"], "--frobnicate")
 
 
@@ -51,6 +52,18 @@ def test_numbers(stage):
     for kind in ("x", "", "1.5", "9223372036854775808"):
         refuses(stage, 2, ["send", "--type", kind, "fifo:./x"], "--type")
         refuses(stage, 2, ["ask", "--type", kind, "fifo:./x"], "--type")
+
+
+def test_types_that_cannot_be(stage):
+    """a type that the transport cannot carry is found before anybody is waited for"""
+    for kind in ("-1", "4294967296"):
+        refuses(stage, 2, ["send", "--type", kind, "unix:./x", "/dev/null"], f"--type {kind}", "4294967295")
+        refuses(stage, 2, ["ask", "--type", kind, "unix:./x?frame=length", "x"], f"--type {kind}", "4294967295")
+    for url in ("unix:./x?frame=line", "fifo:./x?writers=1&frame=fixed:6", "fifo:./x?frame=lengthy"):
+        refuses(stage, 2, ["send", "--type=7", url, "/dev/null"], "--type 7", "frame=length")
+    refuses(stage, 2, ["ask", "--type=7", "unix:./x", "x"], "--type 7", "frame=length")
+    for url in ("unix+seqpacket:./x", "unix+dgram:./x"):
+        refuses(stage, 2, ["send", "--type=7", url, "/dev/null"], "--type 7", "carries no types")
 
 
 def test_durations(stage):
@@ -82,8 +95,11 @@ def test_malformed_urls(stage):
             ("unix:./%0", "hexadecimal"), ("unix:./%zz", "hexadecimal"), ("unix:./%00", "NUL"),
             ("unix:./x?listen&connect", "side"), ("unix:./x?listen=1", "no value"), ("unix:", "path"),
             ("unix://host/x", "file"), ("fifo:", "path"), ("fd:", "fd"), ("fd:x", "fd"), ("fd:-1", "fd"),
-            ("fd:99999999999", "fd"), ("unix:./x?mode=0999", "mode"),
+            ("fd:99999999999", "fd"), ("fd:0,", "fd", "end|character"), ("fd:0,1,", "fd"),
+            ("unix:./x?mode=0999", "mode"),
             ("unix:./x?max_message=99999999999999999999", "max_message"), ("unix:./x?frame=fixed:0", "fixed"),
+            ("unix:./x?max_message=0", "max_message", "from 1"), ("unix:./x?capacity=0", "capacity", "from 1"),
+            ("unix:./x?max_memory=0", "max_memory", "from 1"), ("unix:./x?backlog=4000000000", "backlog", "2147483647"),
             ("fifo:./x?backlog=3", "backlog"), ("unix+seqpacket:./x?frame=line", "frame"), ("unix:@", "name|path")):
         for verb in ("recv", "send"):
             if verb == "send":
@@ -209,6 +225,14 @@ def talk_at(stage, data, url="unix:./s", *flags):
         client.connect(str(stage.path / "s"))
         client.sendall(data)
     return recv.end(None)
+
+
+def test_no_hint_at_text_where_there_is_none(stage):
+    """bytes that are no text do not look like it"""
+    process = talk_at(stage, b"\xff" * 50)
+    same(b"text" in process.err, False, f"whether {process.err!r} hints at text")
+    losses(process, "1 peer was refused")
+    one_line(process, "connection was closed")
 
 
 def test_a_frame_of_four_gibibytes(stage):
@@ -365,11 +389,3 @@ def test_a_short_record(stage):
     process = stage.run_wherry("send", "--fixed", "4", "unix:./s", input=b"1234567", code=1)
     one_line(process, "record 2: only 3 of 4 bytes")
     same(recv.end().out, b"1234")
-
-
-def test_types_where_there_are_none(stage):
-    """a type on an object that carries none"""
-    recv = stage.start_wherry("recv", "unix+seqpacket:./s")
-    process = stage.run_wherry("send", "--type=7", "unix+seqpacket:./s", input=b"x\n", code=1)
-    one_line(process, "type")
-    recv.end()

@@ -76,16 +76,6 @@ def test_raw(stage):
         same(carry(stage, url, data, ["--raw"], ["--raw"]), data, url)
 
 
-def test_a_last_record_without_its_end(stage):
-    """the last line of a raw writer comes out without a newline it never had; with -0 without a NUL"""
-    for flags, frame, data in (([], "line", b"one\ntwo"), (["-0"], "nul", b"one\0two")):
-        recv = stage.start_wherry("recv", *flags, f"fifo:./f?frame={frame}")
-        stage.wait_path("f")
-        stage.wait_opened(recv, "f")
-        stage.run(stage.helper("raw_fifo"), "write", "f", input=data)
-        same(recv.end().out, data, frame)
-
-
 def test_input_from_a_file(stage):
     """FILE, - and standard input are the same"""
     stage.write("text", b"a\nb\n")
@@ -311,117 +301,7 @@ def test_a_timeout_with_many_receivers(stage):
         client.close()
 
 
-# ---- what recv lost ----
-
-def test_losses_are_said(stage):
-    """recv says at the end how many messages were dropped and how many peers refused, whatever the exit code"""
-    for url, data, losses in (
-            ("unix:./s?frame=fixed:4", b"12345678123", "1 message was dropped (torn, foreign or too long)"),
-            ("unix:./s?frame=fixed:4", b"12345678", None)):
-        recv = stage.start_wherry("recv", "-q", "--raw", url)
-        stage.wait_listening("s")
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(stage.path / "s"))
-            client.sendall(data)
-        same(recv.end().out, b"12345678")
-        same(recv.err.decode(), f"wherry: recv: {url}: {losses}\n" if losses else "", "what it says")
-    recv = stage.start_wherry("recv", "--keep", "--raw", "unix:./s?frame=length")
-    stage.wait_listening("s")
-    for count in (1, 2):
-        stage.run(stage.helper("raw_sender"), "s", "stream", "hello, is anybody there?\n")
-        recv.read(lambda n=count: recv.err.count(b"frame=line") == n, "the complaint")
-    recv.signal(signal.SIGTERM)
-    recv.end(128 + 15)
-    same(recv.err.decode().splitlines()[2:], ["wherry: recv: unix:./s?frame=length: 2 peers were refused"])
-
-
-def test_torn_messages_of_a_dead_sender_are_said(stage):
-    """a sender that dies in the middle of a message to a FIFO: recv says that one was dropped"""
-    recv = stage.start_wherry("recv", "--raw", "fifo:./f")
-    stage.wait_path("f")
-    stage.wait_opened(recv, "f")
-    recv.signal(signal.SIGSTOP)
-    send = stage.start_wherry("send", "fifo:./f", stdin=subprocess.PIPE)
-    send.write(b"x" * 1_000_000 + b"\n")
-    send.shut()
-    stage.wait_opened(send, "f")
-    stage.wait_asleep(send)
-    send.popen.kill()
-    send.end(None)
-    recv.signal(signal.SIGCONT)
-    one_line(recv.end(), r"recv: fifo:\./f: 1 message was dropped")
-    same(recv.out, b"")
-
-
-def test_refused_uids_are_said(stage):
-    """a peer whose uid may not is refused in silence, and counted at the end; datagrams likewise"""
-    if os.getuid() != 0:
-        raise run.tap.Skip("only root can play another uid")
-    os.chmod(stage.path, 0o711)
-    for scheme, kind, what in (("unix", "stream", "peer"), ("unix+dgram", "dgram", "datagram")):
-        recv = stage.start_wherry("recv", "--keep", f"{scheme}:./s?mode=0666")
-        stage.wait_listening("s")
-        stage.run(stage.helper("raw_sender"), "s", kind, "psst", user=65534, group=65534, extra_groups=[], code=None)
-        stage.run_wherry("send", f"{scheme}:./s", input=b"a message\n")
-        recv.read_out(10)
-        recv.signal(signal.SIGTERM)
-        one_line(recv.end(128 + 15), rf"recv: .*: 1 {what} was refused\n")
-        same(recv.out, b"a message\n")
-
-
-# ---- more peers than descriptors ----
-
-FEW = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"]
-
-
-def test_more_senders_than_descriptors(stage):
-    """h54: 40 senders and 20 descriptors: a line, and each gets its turn as others go, with --keep and without"""
-    for flags in ([], ["--keep", "-c40"]):
-        recv = stage.start(*FEW, stage.wherry, "recv", *flags, "unix:./s?frame=line")
-        stage.wait_listening("s")
-        clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
-        for i, client in enumerate(clients):
-            client.connect(str(stage.path / "s"))
-            client.sendall(b"%02d\n" % i)
-        recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
-        same(len(recv.read_out(3)) < 3 * 40, True, "that some wait")
-        recv.signal(signal.SIGSTOP)  # so that it finds all who were accepted gone at once, and the others still to come
-        for client in clients:
-            client.close()
-        recv.signal(signal.SIGCONT)
-        one_line(recv.end(), "no descriptor is left to accept a connection")
-        same(sorted(recv.out.split()), [b"%02d" % i for i in range(40)])
-
-
-def test_no_end_while_others_wait(stage):
-    """h54: all who were accepted go and never said anything: that is not the end, since others could not be accepted before"""
-    recv = stage.start(*FEW, stage.wherry, "recv", "unix:./s?frame=line")
-    stage.wait_listening("s")
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
-    for i, client in enumerate(clients):
-        client.connect(str(stage.path / "s"))
-        if i >= 20:
-            client.sendall(b"%02d\n" % i)
-    recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
-    recv.signal(signal.SIGSTOP)
-    for client in clients:
-        client.close()
-    recv.signal(signal.SIGCONT)
-    same(sorted(recv.end().out.split()), [b"%02d" % i for i in range(20, 40)])
-
-
-def test_no_descriptors_and_w(stage):
-    """recv -w ends while others cannot be accepted"""
-    recv = stage.start(*FEW, stage.wherry, "recv", "-w", ".5", "unix:./s?frame=line")
-    stage.wait_listening("s")
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
-    for client in clients:
-        client.connect(str(stage.path / "s"))
-    recv.end(3)
-    for client in clients:
-        client.close()
-    same([b"no descriptor" in line for line in recv.err.splitlines()], [True, False], "what it says")
-
+# ---- --keep, and who is there ----
 
 def test_keep(stage):
     """--keep goes on after the end of the senders; without it recv stops there"""

@@ -217,7 +217,7 @@ def test_help(stage):
     """help of every verb: exit codes and an example; the version"""
     same(stage.run_wherry("--help").out, stage.run_wherry("help").out)
     verbs = [line.split()[0] for line in stage.run_wherry("-h").out.decode().splitlines() if line.startswith("  ")]
-    same(verbs[:6], ["send", "recv", "relay", "echo", "ask", "transports"])
+    same(verbs[:7], ["send", "recv", "relay", "echo", "ask", "stat", "transports"])
     for verb in verbs[:-1]:
         text = stage.run_wherry(verb, "--help").out
         same(text, stage.run_wherry("help", verb).out, f"help {verb}")
@@ -399,13 +399,33 @@ def test_nohup(stage):
 
 
 def test_sigpipe(stage):
-    """recv into a closed pipe dies of SIGPIPE, as commands do"""
-    stage.mine("s")  # killed, it cannot remove it
+    """recv into a closed pipe dies of SIGPIPE, as commands do, once its names are gone and the loss was said"""
+    for url in ("unix:./s", "unix+dgram:./s", "fifo:./s"):
+        near, far = os.pipe()
+        recv = stage.start_wherry("recv", url, stdout=far, restore_signals=True)
+        os.close(far)
+        os.close(near)
+        stage.run_wherry("send", url, input=b"x\n", code=None)
+        one_line(recv.end(-signal.SIGPIPE), "standard output: Broken pipe; 1 message was received but not written")
+        same(os.listdir(stage.path), [], f"what is left of {url}")
+
+
+def test_sigpipe_without_a_word(stage):
+    """the same when standard error is closed as well: it is no reason to leave names behind"""
     near, far = os.pipe()
-    recv = stage.start_wherry("recv", "unix:./s", stdout=far, restore_signals=True)
+    recv = stage.start_wherry("recv", "unix:./s", stdout=far, stderr=far, restore_signals=True)
     os.close(far)
     os.close(near)
     stage.run_wherry("send", "unix:./s", input=b"x\n", code=None)
     recv.end(-signal.SIGPIPE)
-    for name in os.listdir(stage.path):
-        stage.mine(name)
+    same(os.listdir(stage.path), [], "what is left")
+
+
+def test_sigpipe_ignored(stage):
+    """where SIGPIPE is ignored, a closed pipe is a failure of one line"""
+    near, far = os.pipe()
+    recv = stage.start_wherry("recv", "unix:./s", stdout=far, restore_signals=False)
+    os.close(far)
+    os.close(near)
+    stage.run_wherry("send", "unix:./s", input=b"x\n", code=None)
+    one_line(recv.end(1), "received but not written")

@@ -208,6 +208,7 @@ CASE(07, finish_gives_the_end_or_is_not_supported, .frames = RECORDS)
     if (finishes(subject)) {
         expect_end(receiver, &crate);
         test_is(post(subject, sender, SMALL, 2, soon()), -EPIPE);
+        must(strstr(wherry_why(), "finished sending"), "\"%s\" does not say whose doing it was", wherry_why());
     }
     crate_fini(&crate);
     close_two(sender, receiver);

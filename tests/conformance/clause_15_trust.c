@@ -94,8 +94,10 @@ CASE(15, garbage_is_ebadmsg_and_the_endpoint_goes_on, .frames = LENGTH)
         send_raw(attack.raw, texts[i], strlen(texts[i]));
         test_is(take(attack.receiver, &attack.crate, soon()), -EBADMSG);
         must(wherry_why()[0] != '\0', "without a word of why");
-        if (texts[i][0] > 0)
-            must(strstr(wherry_why(), "frame="), "\"%s\" does not hint at frame=", wherry_why());
+        const char *why = wherry_why();
+        must((texts[i][0] > 0) == (strstr(why, "frame=") != NULL), "\"%s\": no hint at frame=, or one without reason",
+             why);
+        must(!HAS(LISTENS) || !HAS(DUPLEX) || strstr(why, "connection was closed"), "\"%s\" hides the cut", why);
         goes_on(&attack.site, attack.raw, attack.receiver, &attack.crate);
         test_is(wherry_channel_stats(attack.receiver, &stats, sizeof stats), 0);
         must(stats.refused + stats.dropped >= 1, "the foreign bytes were not counted");

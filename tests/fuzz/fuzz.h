@@ -11,6 +11,7 @@
 void fuzz_config(const uint8_t *data, size_t size);
 void fuzz_stream(const uint8_t *data, size_t size);
 void fuzz_parts(const uint8_t *data, size_t size);
+void fuzz_ring(const uint8_t *data, size_t size);
 
 /* A finding, unless the condition holds. */
 void fuzz_must(bool condition, const char *what);

@@ -48,6 +48,7 @@ static const struct {
 } values[] = {
 #define FIELD(field) offsetof(struct wherry__config, field), sizeof((struct wherry__config *)0)->field
     {"max_message=1", "unix", 0, 1, FIELD(max_message)},
+    {"max_message=0", "unix", 20, 0, 0, 0},
     {"max_message=64k", "unix", 0, 65536, FIELD(max_message)},
     {"max_message=64K", "unix", 0, 65536, FIELD(max_message)},
     {"max_message=1M", "unix", 0, 1 << 20, FIELD(max_message)},
@@ -65,6 +66,8 @@ static const struct {
     {"max_message=18446744073709551615k", "unix", 20, 0, 0, 0},
     {"max_memory=1G", "unix", 0, 1 << 30, FIELD(max_memory)},
     {"max_memory=1k", "unix", 19, 0, 0, 0}, /* less than max_message */
+    {"max_memory=0", "unix", 19, 0, 0, 0},
+    {"capacity=0", "fifo", 17, 0, 0, 0},
     {"capacity=65536", "fifo", 0, 65536, FIELD(capacity)},
     {"capacity=3G", "fifo", 17, 0, 0, 0},
     {"mode=0666", "fifo", 0, 0666, FIELD(mode)},
@@ -75,6 +78,8 @@ static const struct {
     {"mode=rw", "fifo", 13, 0, 0, 0},
     {"backlog=1", "unix", 0, 1, FIELD(backlog)},
     {"backlog=0", "unix", 16, 0, 0, 0},
+    {"backlog=2147483647", "unix", 0, INT32_MAX, FIELD(backlog)},
+    {"backlog=2147483648", "unix", 16, 0, 0, 0}, /* what listen(2) would take for less than nothing */
     {"backlog=4294967296", "unix", 16, 0, 0, 0},
     {"writers=1", "fifo", 0, 1, FIELD(writers)},
     {"writers=many", "fifo", 16, 0, 0, 0},
@@ -228,6 +233,7 @@ static const struct {
     {"max_message", {.size = sizeof(struct wherry_channel_options), .max_message = (1 << 30) + 1}, -EINVAL},
     {"max_memory", {.size = sizeof(struct wherry_channel_options), .max_memory = 1}, -EINVAL},
     {"capacity", {.size = sizeof(struct wherry_channel_options), .capacity = UINT64_MAX}, -EINVAL},
+    {"backlog", {.size = sizeof(struct wherry_channel_options), .backlog = UINT32_MAX}, -EINVAL},
     {"no_use_for_it", {.size = sizeof(struct wherry_channel_options), .writers = 1}, -EINVAL},
     {"older_struct", {.size = offsetof(struct wherry_channel_options, capacity)}, 0},
 };
@@ -236,6 +242,26 @@ TEST_TABLE(structs, structs)
 {
     test_is(init("unix:x", WHERRY_RECEIVE, &structs[index].options), structs[index].result);
     ck_assert(structs[index].result == 0 || wherry_why()[0]);
+    wherry__config_fini(&config);
+}
+
+/* A limit that was passed is in the sentence. */
+static const struct {
+    const char *name;
+    struct wherry_channel_options options;
+    const char *said;
+} limits[] = {
+    {"size", {.size = 3}, "options.size is 3,"},
+    {"size_not_set", {.size = 0}, "options.size is not set"},
+    {"backlog", {.size = sizeof(struct wherry_channel_options), .backlog = UINT32_MAX}, "at most 2147483647"},
+    {"frame", {.size = sizeof(struct wherry_channel_options), .frame = "fixed:99999999999"}, "1 to 1073741824"},
+    {"record", {.size = sizeof(struct wherry_channel_options), .frame = "fixed:2147483647"}, "at most 1G"},
+};
+
+TEST_TABLE(limits_are_named, limits)
+{
+    test_is(init("unix:x", WHERRY_RECEIVE, &limits[index].options), -EINVAL);
+    ck_assert_msg(strstr(wherry_why(), limits[index].said) != NULL, "%s", wherry_why());
     wherry__config_fini(&config);
 }
 

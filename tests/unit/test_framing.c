@@ -235,6 +235,11 @@ TEST(text_is_told_from_frames)
     ck_assert(!wherry__looks_like_text((const uint8_t *)"", 0));
     ck_assert(!wherry__looks_like_text((const uint8_t *)"a\0b", 3));
     ck_assert(!wherry__looks_like_text((const uint8_t *)"a\x7f", 2));
+    ck_assert(!wherry__looks_like_text((const uint8_t *)"\xff\xff\xff\xff", 4));
+    ck_assert(!wherry__looks_like_text((const uint8_t *)"gr\xfc\xdf\x65", 5)); /* Latin-1 */
+    ck_assert(!wherry__looks_like_text((const uint8_t *)"\x80 first", 7));
+    ck_assert(wherry__looks_like_text((const uint8_t *)"\xe2\x82\xac \xf0\x9f\x9a\xa3", 8));
+    ck_assert(wherry__looks_like_text((const uint8_t *)"cut \xe2\x82", 6));
     wherry__whole_encode(header, 5, 0);
     ck_assert(!wherry__looks_like_text(header, sizeof header));
 }

@@ -29,6 +29,7 @@ struct ask {
     struct wherry_message message;
     wherry_time deadline;
     bool raw, all, visible;
+    bool kept; /* the rest of the question waits in the endpoint */
 };
 
 /* Returns 0, or -1 with options.code set. */
@@ -63,6 +64,8 @@ static int parse(struct ask *ask, int argc, char **argv)
         ask->options.timeout = ASK_TIMEOUT;
     }
     ask->url = argv[optind];
+    if (endpoint_refuses_type(&ask->options, ask->url, "raw", ask->message.type))
+        return -1;
     if (count == 2) {
         ask->message.data = argv[optind + 1];
         ask->message.size = strlen(argv[optind + 1]);
@@ -106,10 +109,25 @@ static void print(struct ask *ask, const struct wherry_loan *loan)
     progress_count(&ask->progress, 1, loan->info.size);
 }
 
-static int failed(const struct ask *ask, int error)
+/* The time is over: what was waited for in vain. */
+static const char *missing(const struct ask *ask, bool sent, uint64_t replies)
+{
+    struct wherry_channel_stats stats = {.accepted = 0};
+    wherry_channel_stats(ask->channel, &stats, sizeof stats);
+    if (!sent)
+        return endpoint_says(ask->url, "listen") && stats.accepted == 0 ? "nobody connected in time; nothing was sent"
+                                                                        : "the message was not taken in time";
+    if (ask->kept)
+        return "the message was not taken whole in time: it is cut off";
+    return replies > 0 ? "it did not close in time" : "no reply came in time";
+}
+
+static int failed(const struct ask *ask, int error, bool sent, uint64_t replies)
 {
     if (signals_caught())
         return TOOL_SIGNAL + signals_caught();
+    if (endpoint_code(error) == TOOL_TIMED_OUT)
+        return complain(TOOL_TIMED_OUT, "%s: %s", ask->url, missing(ask, sent, replies));
     return endpoint_complain(endpoint_code(error), ask->url);
 }
 
@@ -142,13 +160,13 @@ static int send_question(struct ask *ask)
  * answers as it reads would wait for us, and we for it.  1, 0 at the end, or -errno. */
 static int take_replies(struct ask *ask, uint64_t *replies)
 {
-    bool kept = true;
+    ask->kept = true;
     for (;;) {
         struct wherry_loan loan;
-        int sent = kept ? wherry_channel_flush(ask->channel, WHERRY_NOW) : 0;
-        if (kept && sent == 0 && ask->all)
+        int sent = ask->kept ? wherry_channel_flush(ask->channel, WHERRY_NOW) : 0;
+        if (ask->kept && sent == 0 && ask->all)
             wherry_channel_finish(ask->channel, WHERRY_NOW); /* what cannot say so has no end either */
-        kept = sent == -EAGAIN;
+        ask->kept = sent == -EAGAIN;
         int result = wherry_channel_borrow(ask->channel, &loan, WHERRY_NOW);
         if (result == 1) {
             print(ask, &loan);
@@ -160,7 +178,7 @@ static int take_replies(struct ask *ask, uint64_t *replies)
         if (result < 0 && (result != -EAGAIN || is_over(ask)))
             return result;
         if (result == -EAGAIN)
-            wait_for_work(ask, true, kept, false);
+            wait_for_work(ask, true, ask->kept, false);
     }
 }
 
@@ -169,10 +187,11 @@ static int converse(struct ask *ask)
 {
     uint64_t replies = 0;
     int code = 0, result = send_question(ask);
-    if (result == 0)
+    bool sent = result == 0;
+    if (sent)
         result = take_replies(ask, &replies);
     if (result < 0)
-        code = failed(ask, result);
+        code = failed(ask, result, sent, replies);
     else if (replies == 0)
         code = complain(TOOL_FAILED, "%s: it closed without a reply", ask->url);
     else if (!ask->raw)
@@ -197,6 +216,8 @@ static int work(struct ask *ask)
     code = endpoint_close(ask->channel, ask->url, WHERRY_NOW, converse(ask));
     progress_end(&ask->progress);
     waiter_fini(&ask->waiter);
+    if (ask->output.error == EPIPE)
+        signals_die_of_pipe();
     return code;
 }
 

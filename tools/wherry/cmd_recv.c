@@ -25,7 +25,7 @@ struct recv {
     char separator;
     bool raw, json, keep;
     bool visible;      /* standard output is a terminal, whose control bytes the messages may not speak */
-    bool lacked;       /* a descriptor for a peer, since the last end */
+    uint64_t torn;     /* last records without a delimiter that were printed like whole ones */
     wherry_time until; /* -w, from the moment when the wait for the next message began; 0: none is waited for */
 };
 
@@ -96,9 +96,10 @@ static void print(struct recv *recv, const struct wherry_loan *loan)
             output_visible(output, loan->data, size);
         else
             output_bytes(output, loan->data, size);
-        /* a last record that came without its delimiter goes out without one, so that the bytes stay what they were */
-        if (!recv->raw && !(loan->info.flags & WHERRY_INCOMPLETE))
+        /* a last record without its delimiter gets one too: another peer's next record is not its second half */
+        if (!recv->raw)
             output_bytes(output, &recv->separator, 1);
+        recv->torn += !recv->raw && (loan->info.flags & WHERRY_INCOMPLETE);
     }
     output_message(output);
     progress_count(&recv->progress, 1, size);
@@ -117,24 +118,11 @@ static int next(struct recv *recv, struct wherry_loan *ret_loan)
     return wherry_channel_borrow(recv->channel, ret_loan, recv->until);
 }
 
-/* All who could be accepted have gone.  Others waited meanwhile, who are no less there: as next(), 0 if there are none. */
-static int look_again(struct recv *recv, struct wherry_loan *ret_loan)
-{
-    recv->lacked = false;
-    int result = wherry_channel_borrow(recv->channel, ret_loan, WHERRY_NOW);
-    if (result != -EAGAIN)
-        return result;
-    struct wherry_channel_stats stats = {.peers = 0};
-    wherry_channel_stats(recv->channel, &stats, sizeof stats);
-    return stats.peers > 0 ? next(recv, ret_loan) : 0;
-}
-
 /* No descriptor for another peer, which passes as others go: looked for again soon, but not all the time (H54).  What is
  * buffered goes out first, and what -w bounds goes on meanwhile.  0 or -ETIMEDOUT. */
 static int wait_for_descriptors(struct recv *recv)
 {
     wherry_time step = wherry_after(WHERRY_MILLISECOND);
-    recv->lacked = true;
     output_flush(&recv->output);
     signals_wait(-1, step < recv->until ? step : recv->until);
     return wherry_now() < recv->until ? 0 : -ETIMEDOUT;
@@ -148,8 +136,6 @@ static int receive(struct recv *recv)
     int64_t got = 0;
     while (recv->count == 0 || got < recv->count) {
         int result = next(recv, &loan);
-        if (result == 0 && recv->lacked)
-            result = look_again(recv, &loan);
         if (recv->output.error != 0)
             break;
         if (result >= 0)
@@ -186,20 +172,25 @@ static int finish_output(struct recv *recv, int code)
                     lost, lost == 1 ? " was" : "s were");
 }
 
-/* What was sent to us and is not among what was printed: said whatever the exit code is, since nothing else need tell. */
+/* What was sent to us and is not among what was printed, or does not look there as it came: said whatever the exit code
+ * is, since nothing else need tell. */
 static void say_losses(const struct recv *recv, const struct wherry_channel_stats *stats)
 {
     /* without connections it is the datagram that is turned away */
     const char *who = endpoint_has(recv->url, WHERRY_TRAIT_ENDS) ? "peer" : "datagram";
-    char dropped[96] = "", refused[64] = "";
+    char dropped[96] = "", refused[64] = "", torn[96] = "";
     if (stats->dropped > 0)
         snprintf(dropped, sizeof dropped, "%" PRIu64 " message%s dropped (torn, foreign or too long)", stats->dropped,
                  stats->dropped == 1 ? " was" : "s were");
     if (stats->refused > 0)
         snprintf(refused, sizeof refused, "%" PRIu64 " %s%s refused", stats->refused, who,
                  stats->refused == 1 ? " was" : "s were");
-    if (dropped[0] || refused[0])
-        complain(0, "recv: %s: %s%s%s", recv->url, dropped, dropped[0] && refused[0] ? ", " : "", refused);
+    if (recv->torn > 0)
+        snprintf(torn, sizeof torn, "%" PRIu64 " last record%s came without %s delimiter", recv->torn,
+                 recv->torn == 1 ? "" : "s", recv->torn == 1 ? "its" : "their");
+    if (dropped[0] || refused[0] || torn[0])
+        complain(0, "recv: %s: %s%s%s%s%s", recv->url, dropped, dropped[0] && refused[0] ? ", " : "", refused,
+                 (dropped[0] || refused[0]) && torn[0] ? ", " : "", torn);
 }
 
 /* A standard output that cannot be written is found before the first message is taken, not after. */
@@ -228,6 +219,8 @@ static int work(struct recv *recv)
     code = endpoint_close(recv->channel, recv->url, WHERRY_NOW, code);
     say_losses(recv, &stats);
     progress_end(&recv->progress);
+    if (recv->output.error == EPIPE)
+        signals_die_of_pipe();
     return code;
 }
 
@@ -255,7 +248,8 @@ const struct verb verb_recv = {
     .operands = "URL",
     .help = "Print each message that comes, followed by a newline, until the senders have\n"
             "gone.  On a terminal control bytes are shown as \\xNN.  The last record of a\n"
-            "line stream that came without its newline is printed without.\n"
+            "line stream that came without its newline is printed with one, and counted on\n"
+            "standard error; --raw and --json show it as it came.\n"
             "\n"
             "  -0, --null         a NUL after each message instead of a newline\n"
             "      --raw          the bytes as they are, nothing added\n"

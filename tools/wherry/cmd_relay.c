@@ -154,7 +154,7 @@ static bool take_one(struct relay *relay, const struct wherry_loan *loan)
         make_room(relay);
         link = relay_link(relay, loan->info.peer.id, true);
     }
-    progress_count(&relay->progress, 1, loan->info.size);
+    relay_count(relay, relay->from_url, loan);
     if (link) {
         link_forward(relay, link, loan);
         return !link_is_full(relay, &link->forward) && !all_full(relay);
@@ -167,8 +167,13 @@ static bool take_one(struct relay *relay, const struct wherry_loan *loan)
 
 static void taking_failed(struct relay *relay, int error)
 {
-    if (endpoint_goes_on(error, relay->from_url, relay->keep || relay->per_peer))
+    if (endpoint_goes_on(error, relay->from_url, relay->keep || relay->per_peer)) {
+        /* what one peer sent costs the others nothing; but not all was delivered, however many connections there are */
+        bool bad_peer = error == -EBADMSG || error == -EPERM;
+        if (bad_peer && !relay->keep && relay->code == TOOL_OK)
+            relay->code = endpoint_code(error);
         return;
+    }
     relay_fails(relay, endpoint_code(error), relay->from_url);
     relay->from_done = true;
 }
@@ -277,6 +282,9 @@ static int work(struct relay *relay)
         link_close(relay, link);
     }
     wherry_channel_close(relay->from, WHERRY_NOW);
+    if (relay->torn > 1)
+        complain(0, "%" PRIu64 " last records came without their delimiters, and were sent on like whole ones",
+                 relay->torn);
     if (relay->lost > 0)
         complain(0, "%s: %" PRIu64 " message%s received but not delivered", relay->to_url, relay->lost,
                  relay->lost == 1 ? " was" : "s were");

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,6 +90,8 @@ static int parse(struct send *send, int argc, char **argv)
         return -1;
     }
     send->url = argv[optind];
+    if (endpoint_refuses_type(&send->options, send->url, NULL, send->input.type))
+        return -1;
     send->path = count == 2 ? argv[optind + 1] : NULL;
     return 0;
 }
@@ -114,16 +117,27 @@ static int send_failed(const struct send *send, int error)
         return bad_message(send, send->progress.messages + 1, wherry_why());
     if (endpoint_code(error) == TOOL_TIMED_OUT)
         return TOOL_TIMED_OUT; /* end() says it, which knows how many went out whole */
-    if (send->options.verbose)
-        note("%" PRIu64 " messages were accepted before that", send->progress.messages);
-    return endpoint_complain(endpoint_code(error), send->url);
+    char accepted[64];
+    snprintf(accepted, sizeof accepted, "; %" PRIu64 " message%s accepted before that", send->progress.messages,
+             send->progress.messages == 1 ? " was" : "s were");
+    return endpoint_complain_and(endpoint_code(error), send->url, accepted);
+}
+
+/* A listening sender lacks a descriptor for another receiver, and those who are there have no room: they may have soon. */
+static bool goes_on(struct send *send, int error)
+{
+    wherry_time step = wherry_after(WHERRY_MILLISECOND);
+    if (!endpoint_has(send->url, WHERRY_TRAIT_LISTENS) || !endpoint_lacks_descriptors(error, send->url))
+        return false;
+    signals_wait(-1, step < send->deadline ? step : send->deadline);
+    return !signals_caught() && wherry_now() < send->deadline;
 }
 
 /* Chunks have no boundaries worth keeping: one that is too large for the object goes in halves. */
 static int send_chunk(struct send *send, const struct wherry_message *chunk)
 {
     struct wherry_message piece = *chunk;
-    for (size_t sent = 0; sent < chunk->size; sent += piece.size) {
+    for (size_t sent = 0; sent < chunk->size;) {
         if (signals_caught())
             return TOOL_SIGNAL + signals_caught();
         piece.data = (const char *)chunk->data + sent;
@@ -132,8 +146,11 @@ static int send_chunk(struct send *send, const struct wherry_message *chunk)
         while ((result = wherry_channel_send_message(send->channel, &piece, 0, send->deadline)) == -EMSGSIZE &&
                piece.size > 1)
             piece.size = (piece.size + 1) / 2;
+        if (result < 0 && goes_on(send, result))
+            continue;
         if (result < 0)
             return send_failed(send, result);
+        sent += piece.size;
         send->last = piece.size;
         progress_count(&send->progress, 1, piece.size);
     }
@@ -154,6 +171,8 @@ static int send_batch(struct send *send, const struct wherry_message *messages, 
         if (signals_caught())
             return TOOL_SIGNAL + signals_caught();
         ssize_t sent = wherry_channel_send_many(send->channel, messages, count, send->deadline);
+        if (sent < 0 && goes_on(send, (int)sent))
+            continue;
         if (sent < 0)
             return send_failed(send, (int)sent);
         uint64_t bytes = 0;
@@ -286,8 +305,8 @@ const struct verb verb_send = {
             "      --type T       the type of the messages, where they carry one\n"
             "\n"
             "-w bounds the whole: waiting for the receiver, reading and sending; when it\n"
-            "passes, a line says how many messages went out whole.  A message that cannot be\n"
-            "sent is named by its line; all before it were sent.\n",
+            "passes, a line says how many messages went out whole.  A message that is refused\n"
+            "is named by its line; all before it were sent.\n",
     .examples = "Examples:\n"
                 "  wherry send unix:./inbox access.log\n"
                 "  find . -print0 | wherry send -0 fifo:./names\n",

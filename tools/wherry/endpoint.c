@@ -4,6 +4,7 @@
 #include "endpoint.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,15 +33,40 @@ bool endpoint_has(const char *url, uint64_t trait)
     return traits && (traits->bits & trait);
 }
 
-bool endpoint_says(const char *url, const char *key)
+/* What follows this key in the URL's query: "=value&...", "&...", ""; or NULL. */
+static const char *find_key(const char *url, const char *key)
 {
     size_t length = strlen(key);
     for (const char *at = strchr(url, '?'); at; at = strchr(at, '&')) {
         at++;
         if (strncmp(at, key, length) == 0 && strcspn(at, "=&") == length)
-            return true;
+            return at + length;
     }
-    return false;
+    return NULL;
+}
+
+bool endpoint_says(const char *url, const char *key)
+{
+    return find_key(url, key) != NULL;
+}
+
+bool endpoint_refuses_type(struct options *options, const char *url, const char *frame, int64_t type)
+{
+    const struct wherry_traits *traits = endpoint_traits(url);
+    if (!traits || type == traits->default_type) /* an unknown scheme is refused when it is opened */
+        return false;
+    const char *said = find_key(url, "frame");
+    said = said && *said == '=' ? said + 1 : frame ? frame : "length";
+    bool stream = traits->bits & WHERRY_TRAIT_STREAM;
+    if (!(traits->bits & WHERRY_TRAIT_TYPES))
+        options->code = misuse(options->verb, "--type %" PRId64 ": a %s carries no types", type, traits->object);
+    else if (stream && (strncmp(said, "length", 6) != 0 || strcspn(said, "&") != 6))
+        options->code = misuse(options->verb, "--type %" PRId64 ": only frame=length carries types", type);
+    else if (type < 0 || type > UINT32_MAX)
+        options->code = misuse(options->verb, "--type %" PRId64 " is no type: from 0 to 4294967295", type);
+    else
+        return false;
+    return true;
 }
 
 /* Asked for only where the transport has a use for it and the URL is silent: both saying different things is an error,
@@ -172,21 +198,31 @@ int endpoint_code(int error)
 
 int endpoint_complain(int code, const char *url)
 {
+    return endpoint_complain_and(code, url, "");
+}
+
+int endpoint_complain_and(int code, const char *url, const char *more)
+{
     const char *why = wherry_why();
     size_t enough = strlen(url) < 100 ? strlen(url) : 100; /* the library shortens what is very long */
     if (strncmp(why, url, enough) == 0)
-        return complain(code, "%s", why);
-    return complain(code, "%s: %s", url, why);
+        return complain(code, "%s%s", why, more);
+    return complain(code, "%s: %s%s", url, why, more);
 }
 
 bool endpoint_goes_on(int error, const char *url, bool keeps_on)
 {
-    static wherry_time said;
     if (keeps_on && (error == -EBADMSG || error == -EPERM)) {
         endpoint_complain(TOOL_FAILED, url);
         return true;
     }
-    if ((error != -EMFILE && error != -ENFILE) || (!keeps_on && !endpoint_has(url, WHERRY_TRAIT_LISTENS)))
+    return (keeps_on || endpoint_has(url, WHERRY_TRAIT_LISTENS)) && endpoint_lacks_descriptors(error, url);
+}
+
+bool endpoint_lacks_descriptors(int error, const char *url)
+{
+    static wherry_time said;
+    if (error != -EMFILE && error != -ENFILE)
         return false;
     wherry_time now = wherry_now();
     if (said == 0 || now - said > 10 * WHERRY_SECOND) {

@@ -25,6 +25,10 @@ bool endpoint_has(const char *url, uint64_t trait);
 /* Whether the URL's query names this option. */
 bool endpoint_says(const char *url, const char *key);
 
+/* Whether messages of this type cannot go to `url`, as far as that shows before it is opened: then it was said, and
+ * options->code is set.  `frame`: where the URL names none; NULL: the library's. */
+bool endpoint_refuses_type(struct options *options, const char *url, const char *frame, int64_t type);
+
 /* Open, try once: as wherry_channel_open(). */
 int endpoint_try(const char *url, const struct wish *wish, wherry_time deadline, struct wherry_channel **ret_channel);
 
@@ -52,10 +56,16 @@ int endpoint_code(int error);
  * that is put in front of them. */
 int endpoint_complain(int code, const char *url);
 
+/* The same with more behind it: "; 3 messages were ...". */
+int endpoint_complain_and(int code, const char *url, const char *more);
+
 /* A receive on `url` failed: whether it can go on, since that was a lack of descriptors, which passes as peers go, or, for
  * whoever keeps on, foreign bytes or a uid that may not, which are the matter of one peer alone.  Then it was said: a lack no
  * more than once in ten seconds. */
 bool endpoint_goes_on(int error, const char *url, bool keeps_on);
+
+/* Whether `error` is a lack of descriptors.  Then it was said, in all no more than once in ten seconds. */
+bool endpoint_lacks_descriptors(int error, const char *url);
 
 /* When a signal came, the time that is left to deliver what was taken; else `deadline`. */
 wherry_time endpoint_grace(wherry_time deadline);

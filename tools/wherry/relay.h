@@ -46,6 +46,7 @@ struct relay {
     bool more;          /* there may be more to take without waiting */
     bool types_noted;   /* that types are dropped was said */
     uint64_t lost;      /* messages taken and not delivered */
+    uint64_t torn;      /* last records without a delimiter that went on as whole ones */
     int code;
     wherry_time deadline;
     struct waiting to_waits;
@@ -75,6 +76,10 @@ bool link_lets_go(struct relay *relay, struct link *link);
 
 /* Close and free it; what it still holds counts as lost. */
 void link_close(struct relay *relay, struct link *link);
+
+/* A message that came from `url` goes on.  A record that lacks its delimiter cannot be passed on as such: it is counted, and
+ * the first of them is said. */
+void relay_count(struct relay *relay, const char *url, const struct wherry_loan *loan);
 
 /* The last call on `url` failed: say why; the relay exits with `code` in the end. */
 void relay_fails(struct relay *relay, int code, const char *url);

@@ -21,6 +21,15 @@ void relay_fails(struct relay *relay, int code, const char *url)
         relay->code = code;
 }
 
+void relay_count(struct relay *relay, const char *url, const struct wherry_loan *loan)
+{
+    progress_count(&relay->progress, 1, loan->info.size);
+    if (!(loan->info.flags & WHERRY_INCOMPLETE))
+        return;
+    if (relay->torn++ == 0)
+        complain(0, "%s: a last record came without its delimiter; it is sent on like a whole one", url);
+}
+
 bool link_is_full(const struct relay *relay, const struct outbox *outbox)
 {
     return outbox->bytes > (relay->per_peer ? most_per_peer : 0);
@@ -117,6 +126,12 @@ static void open_to(struct relay *relay, struct link *link)
         relay->to_waits = (struct waiting){0};
         return;
     }
+    if (endpoint_lacks_descriptors(result, relay->to_url)) {
+        relay->code = relay->code == TOOL_OK ? TOOL_FAILED : relay->code;
+        give_up(relay,
+                link); /* its peer is let go: to wait with it could be for ever, since peers hold the descriptors */
+        return;
+    }
     if (result != -EAGAIN && result != -ETIMEDOUT) {
         relay_fails(relay, endpoint_open_code(result), relay->to_url);
         give_up(relay, link);
@@ -173,7 +188,7 @@ static void take_back(struct relay *relay, struct link *link)
             return;
         relay->progressed = true;
         if (result == 1) {
-            progress_count(&relay->progress, 1, loan.info.size);
+            relay_count(relay, relay->to_url, &loan);
             result = outbox_post(&link->back, relay->from, &loan);
             wherry_channel_return(link->to, &loan);
             relay->unflushed = true;

@@ -18,6 +18,7 @@
 static volatile sig_atomic_t caught;
 static _Atomic(struct wherry_channel *) watched;
 static int wake = -1;
+static bool pipe_kills; /* SIGPIPE had its default when the command began */
 
 static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "the handler reads a pointer");
 
@@ -46,7 +47,18 @@ int signals_install(void)
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
+    /* it would leave names behind, and nobody would hear what was lost: a write says EPIPE instead */
+    struct sigaction before, ignore = {.sa_handler = SIG_IGN};
+    if (sigaction(SIGPIPE, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+        pipe_kills = sigaction(SIGPIPE, &ignore, NULL) == 0;
     return 0;
+}
+
+void signals_die_of_pipe(void)
+{
+    struct sigaction as_it_was = {.sa_handler = SIG_DFL};
+    if (pipe_kills && sigaction(SIGPIPE, &as_it_was, NULL) == 0)
+        raise(SIGPIPE);
 }
 
 int signals_caught(void)

@@ -1,4 +1,4 @@
-/* signals.h - SIGINT, SIGTERM and SIGHUP end a verb cleanly; a second one ends it at once.
+/* signals.h - SIGINT, SIGTERM and SIGHUP end a verb cleanly; a second one ends it at once.  SIGPIPE ends it, cleanly too.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef WHERRY_TOOL_SIGNALS_H
@@ -10,6 +10,10 @@
 /* From now on a signal is noted, the watched endpoint interrupted and signals_fd() made readable.  What was ignored when
  * the command began (nohup, a shell's background job) stays ignored. */
 int signals_install(void);
+
+/* Nobody reads standard output any more, and all is tidied up: die of SIGPIPE, as commands do, unless it was ignored when
+ * the command began. */
+void signals_die_of_pipe(void);
 
 /* The signal that came, or 0. */
 int signals_caught(void);

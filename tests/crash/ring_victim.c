@@ -1,0 +1,395 @@
+/* tests/crash/ring_victim.c - owns what the victims of scenes do.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "crash/ring_victim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crash/ring_scene.h"
+#include "harness.h"
+#include "unit/pattern.h"
+
+static uint8_t data[BOOK_LARGEST];
+
+__attribute__((noinline)) void ring_victim_mark(void)
+{
+    __asm__ volatile("nop" ::: "memory");
+}
+
+uintptr_t ring_victim_entry(enum ring_call call)
+{
+    switch (call) {
+    case CALL_SEND:
+    case CALL_SEND_WAITS:
+    case CALL_SEND_WOKEN:
+    case CALL_SEND_WAKES:
+        return step_address(wherry_channel_send);
+    case CALL_SEND_MESSAGE:
+        return step_address(wherry_channel_send_message);
+    case CALL_RESERVE:
+        return step_address(wherry_channel_reserve);
+    case CALL_COMMIT:
+        return step_address(wherry_channel_commit);
+    case CALL_BORROW:
+        return step_address(wherry_channel_borrow);
+    case CALL_RETURN:
+        return step_address(wherry_channel_return);
+    case CALL_CLOSE_SENDER:
+    case CALL_CLOSE_RECEIVER:
+    case CALL_CLOSE_HOLDING:
+    case CALL_CLOSE_LAST:
+        return step_address(wherry_channel_close);
+    case CALL_OPEN_SENDER:
+    case CALL_OPEN_RECEIVER:
+    case CALL_CREATE:
+    case CALL_CREATE_SENDER:
+    case CALL_CLEAN:
+        return step_address(wherry_channel_open);
+    default:
+        return step_address(wherry_channel_receive);
+    }
+}
+
+static void give_up(struct ring_run *run, const char *what, int result)
+{
+    book_complain(run->book, "the victim: %s: %d, %s", what, result, wherry_why());
+    _exit(70);
+}
+
+static int open_end(const struct ring_run *run, enum wherry_role role, enum wherry_side side, wherry_time deadline,
+                    struct wherry_channel **ret)
+{
+    struct wherry_channel_options options = WHERRY_CHANNEL_OPTIONS;
+    options.single_thread = run->scene.single_thread;
+    options.side = side;
+    return wherry_channel_open(run->url, role, &options, deadline, ret);
+}
+
+/* The end of one that may live. */
+static void finish(struct ring_run *run, struct wherry_channel *channel, const struct wherry_loan *loan)
+{
+    if (!run->stops)
+        return;
+    for (uint32_t number = 0; loan && number < BOOK_NUMBERS; number++)
+        if (run->book->entries[number].came == BOOK_HELD) {
+            run->book->entries[number].came = BOOK_RETURNED;
+            wherry_channel_return(channel, loan);
+        }
+    wherry_channel_close(channel, WHERRY_NOW);
+}
+
+/* ---- sending ---- */
+
+static void say(struct ring_run *run, struct wherry_channel *sender, size_t size)
+{
+    int result = book_say(run->book, sender, BOOK_VICTIM, size, test_deadline());
+    if (result < 0)
+        give_up(run, "a message before", result);
+}
+
+static size_t frame(size_t size)
+{
+    return (8 + size + 7) & ~(size_t)7;
+}
+
+/* So that one more message of `size` bytes fits exactly, or lacks 8 bytes. */
+static void fill(struct ring_run *run, struct wherry_channel *sender, size_t used, size_t size, size_t lacking)
+{
+    size_t left = SCENE_CAPACITY - used - frame(size) - 8 + lacking;
+    while (left > 0) {
+        size_t now = left > 2048 + 8 ? 2048 : left;
+        say(run, sender, now - 8);
+        left -= now;
+    }
+}
+
+static void be_sender(struct ring_run *run)
+{
+    const struct ring_scene *scene = &run->scene;
+    struct wherry_channel *sender;
+    struct book *book = run->book;
+    int result = open_end(run, WHERRY_SEND, WHERRY_SIDE_DEFAULT, test_deadline(), &sender);
+    if (result < 0)
+        give_up(run, "open", result);
+    ring_victim_mark();
+    ring_victim_mark();
+    size_t first = scene->size <= 1024 ? scene->size : 56;
+    say(run, sender, first);
+    say(run, sender, 40);
+    bool full = scene->call == CALL_SEND_WAITS || scene->call == CALL_SEND_WOKEN;
+    if (full || scene->nearly_full)
+        fill(run, sender, frame(first) + frame(40), scene->size, full ? 8 : 0);
+    void *place = NULL;
+    if (scene->call == CALL_COMMIT && (result = wherry_channel_reserve(sender, scene->size, &place, test_deadline())) < 0)
+        give_up(run, "reserve", result);
+    if (scene->call == CALL_CLOSE_SENDER) {
+        ring_victim_mark();
+        wherry_channel_close(sender, WHERRY_NOW);
+        ring_victim_mark();
+        return;
+    }
+    uint32_t number = book_begin(book, BOOK_VICTIM, scene->size, data);
+    book->in_call = number + 1;
+    if (place)
+        memcpy(place, data, scene->size);
+    struct wherry_message message = {.data = place ? place : data, .size = scene->size};
+    wherry_time deadline = scene->call == CALL_SEND_WAITS ? wherry_after(3 * WHERRY_MILLISECOND) : test_deadline();
+    ring_victim_mark();
+    switch (scene->call) {
+    case CALL_SEND_MESSAGE:
+        result = wherry_channel_send_message(sender, &message, 0, deadline);
+        break;
+    case CALL_RESERVE:
+        result = wherry_channel_reserve(sender, scene->size, &place, deadline);
+        break;
+    case CALL_COMMIT:
+        result = wherry_channel_commit(sender, &message, 0, deadline);
+        break;
+    default:
+        result = wherry_channel_send(sender, data, scene->size, deadline);
+    }
+    if (scene->call != CALL_RESERVE)
+        book_end(book, number, result);
+    if (result < 0 && scene->call != CALL_SEND_WAITS)
+        give_up(run, "the call", result);
+    ring_victim_mark();
+    finish(run, sender, NULL);
+}
+
+/* ---- receiving ---- */
+
+static void note_received(struct book *book, size_t size)
+{
+    uint32_t number = book_recognize(book, data, size);
+    if (size == 0) {
+        book->nameless++;
+    } else if (number == UINT32_MAX) {
+        book_complain(book, "the victim received %zu bytes that nobody sent", size);
+    } else {
+        struct wherry_info info = {.size = size, .type = number + 1};
+        book_note(book, data, &info, BOOK_BY_VICTIM);
+    }
+}
+
+static void borrow(struct ring_run *run, struct wherry_channel *receiver, struct wherry_loan *loan, wherry_time deadline)
+{
+    int result = wherry_channel_borrow(receiver, loan, deadline);
+    if (result == -ETIMEDOUT && run->stops) /* others took all */
+        return;
+    if (result != 1)
+        give_up(run, "borrow", result);
+    book_note(run->book, loan->data, &loan->info, BOOK_HELD);
+}
+
+static uint32_t held(const struct book *book)
+{
+    uint32_t number = 0;
+    while (number < BOOK_NUMBERS && book->entries[number].came != BOOK_HELD)
+        number++;
+    return number;
+}
+
+static void be_receiver(struct ring_run *run)
+{
+    enum ring_call call = run->scene.call;
+    struct wherry_channel *receiver;
+    struct wherry_loan loan;
+    size_t size;
+    int result = open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver);
+    if (result < 0)
+        give_up(run, "open", result);
+    ring_victim_mark();
+    bool recovers = call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE;
+    if (!recovers && (result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) != -EAGAIN && result != 0)
+        give_up(run, "a receive with nothing there", result);
+    ring_victim_mark();
+    bool empty = call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || call == CALL_CLOSE_LAST;
+    if (!recovers && !empty) { /* the first of those that lie there now */
+        result = wherry_channel_receive(receiver, data, sizeof data, &size, test_deadline());
+        if (result != 1)
+            give_up(run, "the first message", result);
+        note_received(run->book, size);
+    }
+    if (call == CALL_RETURN || call == CALL_CLOSE_HOLDING)
+        borrow(run, receiver, &loan, test_deadline());
+    if (call == CALL_CLOSE_HOLDING) /* it goes back without having been anybody's */
+        run->book->entries[held(run->book)].came = BOOK_NOT_YET;
+    wherry_time deadline = call == CALL_RECEIVE_WAITS ? wherry_after(3 * WHERRY_MILLISECOND)
+                           : run->stops              ? wherry_after(20 * WHERRY_MILLISECOND)
+                                                     : test_deadline();
+    bool closes = call == CALL_CLOSE_RECEIVER || call == CALL_CLOSE_HOLDING || call == CALL_CLOSE_LAST;
+    ring_victim_mark();
+    switch (call) {
+    case CALL_BORROW:
+        borrow(run, receiver, &loan, deadline);
+        break;
+    case CALL_RETURN: {
+        uint32_t number = held(run->book);
+        wherry_channel_return(receiver, &loan);
+        run->book->entries[number].came = BOOK_RETURNED;
+        break;
+    }
+    case CALL_CLOSE_RECEIVER:
+    case CALL_CLOSE_HOLDING:
+    case CALL_CLOSE_LAST:
+        wherry_channel_close(receiver, WHERRY_NOW);
+        break;
+    default:
+        result = wherry_channel_receive(receiver, data, sizeof data, &size, deadline);
+        if (result == 1)
+            note_received(run->book, size);
+        else if (call != CALL_RECEIVE_WAITS && !run->stops)
+            give_up(run, "the call", result);
+    }
+    ring_victim_mark();
+    if (!closes)
+        finish(run, receiver, &loan);
+}
+
+/* ---- opening ---- */
+
+static void be_opener(struct ring_run *run)
+{
+    enum ring_call call = run->scene.call;
+    struct wherry_channel *channel;
+    bool sends = call == CALL_OPEN_SENDER || call == CALL_CREATE_SENDER;
+    wherry_time deadline = call == CALL_CREATE_SENDER ? wherry_after(WHERRY_MILLISECOND) : test_deadline();
+    ring_victim_mark();
+    ring_victim_mark();
+    ring_victim_mark();
+    int result = open_end(run, sends ? WHERRY_SEND : WHERRY_RECEIVE, call == CALL_CREATE_SENDER ? WHERRY_LISTEN : WHERRY_SIDE_DEFAULT,
+                          deadline, &channel);
+    if (result < 0 && call != CALL_CREATE_SENDER)
+        give_up(run, "open", result);
+    ring_victim_mark();
+    if (!run->stops || result < 0)
+        return;
+    if (sends)
+        say(run, channel, 56);
+    finish(run, channel, NULL);
+}
+
+void ring_victim(void *argument)
+{
+    struct ring_run *run = argument;
+    if (ring_call_opens(run->scene.call))
+        be_opener(run);
+    else if (ring_call_receives(run->scene.call))
+        be_receiver(run);
+    else
+        be_sender(run);
+    while (!run->stops)
+        pause();
+}
+
+/* ---- those beside it ---- */
+
+void ring_poller(void *argument)
+{
+    struct ring_run *run = argument;
+    struct wherry_channel *receiver;
+    if (open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver) < 0)
+        give_up(run, "the poller cannot open", -1);
+    struct pollfd entry = {.fd = wherry_channel_receive_fd(receiver), .events = POLLIN};
+    test_gate_open(run->gate);
+    for (int result = -EAGAIN;;) {
+        /* no time-out of its own: a wake-up that is lost is a hang */
+        if (result == -EAGAIN && poll(&entry, 1, 8000) != 1)
+            give_up(run, "the poller hangs", result);
+        result = book_take(run->book, receiver, WHERRY_NOW);
+        if (result < 0 && result != -EAGAIN)
+            give_up(run, "the poller", result);
+        if (result == 0 && run->book->entries[BOOK_NEW * BOOK_EACH].came == BOOK_CAME)
+            break;
+    }
+    wherry_channel_close(receiver, WHERRY_NOW);
+}
+
+/* The state in /proc/PID/stat; '?' when it is gone. */
+static char state_of(pid_t pid)
+{
+    char path[64], text[300] = "", *end;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    end = size > 0 ? strrchr(text, ')') : NULL;
+    return end ? end[2] : '?';
+}
+
+void ring_waker(void *argument)
+{
+    struct ring_run *run = argument;
+    struct wherry_channel *channel;
+    bool sends = ring_call_receives(run->scene.call);
+    int asleep = 0;
+    if (open_end(run, sends ? WHERRY_SEND : WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &channel) < 0)
+        give_up(run, "the waker cannot open", -1);
+    test_gate_open(run->gate);
+    /* one that is dead by now, or stepped, is not waited for */
+    for (int i = 0; i < 40 && asleep < 2; i++) {
+        char state = state_of(run->step.pid);
+        asleep = state == 'S' ? asleep + 1 : 0;
+        if (state == '?' || state == 'Z')
+            break;
+        test_sleep(200 * WHERRY_MICROSECOND);
+    }
+    for (int i = 0; i < 3; i++) {
+        int result = sends ? book_say(run->book, channel, BOOK_WAKER, run->scene.size, test_deadline())
+                           : book_take(run->book, channel, WHERRY_NOW);
+        if (result < 0 && (sends || result != -EAGAIN))
+            give_up(run, "the waker", result);
+        if (sends)
+            break;
+    }
+    wherry_channel_close(channel, WHERRY_NOW);
+}
+
+/* ---- those that died before ---- */
+
+void ring_casualty_holding(void *argument)
+{
+    struct ring_run *run = argument;
+    struct wherry_channel *receiver;
+    struct wherry_loan loan;
+    if (open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver) < 0)
+        give_up(run, "the casualty cannot open", -1);
+    borrow(run, receiver, &loan, test_deadline());
+    test_gate_open(run->gate);
+    for (;;)
+        pause();
+}
+
+void ring_casualty_receiving(void *argument)
+{
+    struct ring_run *run = argument;
+    struct wherry_channel *receiver;
+    size_t size;
+    if (open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver) < 0)
+        give_up(run, "the casualty cannot open", -1);
+    ring_victim_mark(); /* it is alone from here on */
+    for (;;) {
+        wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW);
+        ring_victim_mark();
+    }
+}
+
+void ring_casualty_leaving(void *argument)
+{
+    struct ring_run *run = argument;
+    struct wherry_channel *receiver, *sender;
+    if (open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver) < 0 ||
+        open_end(run, WHERRY_SEND, WHERRY_SIDE_DEFAULT, test_deadline(), &sender) < 0)
+        give_up(run, "the casualty cannot open", -1);
+    wherry_channel_send(sender, "old", 3, WHERRY_NOW);
+    test_gate_open(run->gate);
+    for (;;)
+        pause();
+}

@@ -1,0 +1,292 @@
+/* tests/unit/test_ring_limits.c - owns the proof for H21 of shm:, and of what the options of a ring promise: places, capacity, keep.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <poll.h>
+
+#include "unit/pattern.h"
+#include "unit/test_ring_kit.h"
+
+/* ---- H21: positions at their limits ---------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    uint64_t position;
+} positions[] = {
+    {"31_bits", (UINT64_C(1) << 31) - 2048},   {"32_bits", (UINT64_C(1) << 32) - 2048},
+    {"63_bits", (UINT64_C(1) << 63) - 2048},   {"64_bits", UINT64_MAX - 2047},
+    {"last_of_64_bits", UINT64_MAX - 7},       {"zero", 0},
+};
+
+enum { H21_CAPACITY = 4096, H21_MESSAGES = 5000 };
+
+static void set_positions(uint64_t position)
+{
+    int fd = open(ring_path(), O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        off_t lane = (off_t)(offsetof(struct ring_control, lanes) + i * sizeof(struct ring_lane));
+        ck_assert_int_eq(pwrite(fd, &position, 8, lane + (off_t)offsetof(struct ring_lane, sender.position)), 8);
+        ck_assert_int_eq(pwrite(fd, &position, 8, lane + (off_t)offsetof(struct ring_lane, receiver.position)), 8);
+        ck_assert_int_eq(pwrite(fd, &position, 8, lane + (off_t)offsetof(struct ring_lane, room.freed)), 8);
+    }
+    close(fd);
+}
+
+static size_t size_of(uint32_t number)
+{
+    return number * 37 % 300;
+}
+
+static void h21_send(__attribute__((unused)) void *argument)
+{
+    uint8_t data[300];
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    for (uint32_t i = 0; i < H21_MESSAGES; i++) {
+        pattern_fill(data, size_of(i), i);
+        test_ok(wherry_channel_send(sender, data, size_of(i), test_deadline()));
+    }
+    ring_close(sender);
+}
+
+/* Alone, and as one of two receivers, who take lanes another way. */
+TEST_TABLE(h21_positions_cross_every_power_of_two, positions)
+{
+    uint8_t data[300];
+    size_t size;
+    for (int receivers = 1; receivers <= 2; receivers++) {
+        ring_close(ring_open(ring_url("keep=1&capacity=4k"), WHERRY_RECEIVE));
+        set_positions(positions[index].position);
+        struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+        struct wherry_channel *other = receivers == 2 ? ring_open(ring_url(""), WHERRY_RECEIVE) : NULL;
+        ring_expect_nothing(receiver, WHERRY_NOW);
+        pid_t sender = test_fork(h21_send, NULL);
+        for (uint32_t i = 0; i < H21_MESSAGES; i++) {
+            test_is(wherry_channel_receive(receiver, data, sizeof data, &size, test_deadline()), 1);
+            ck_assert_uint_eq(size, size_of(i));
+            ck_assert(pattern_is(data, size, i));
+            if (i % 1000 == 0)
+                test_until_asleep(sender); /* a full lane, and the wake-up out of it */
+        }
+        test_join(sender);
+        ring_expect_nothing(receiver, WHERRY_NOW);
+        ring_close(receiver);
+        if (other)
+            ring_close(other);
+        ck_assert_int_eq(unlink(ring_path()), 0);
+    }
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------------ */
+
+static void open_by_and_by(__attribute__((unused)) void *argument)
+{
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ring_put(sender, 3);
+    ring_close(sender);
+}
+
+TEST(two_places_are_two_and_the_third_waits)
+{
+    struct wherry_channel *receiver = ring_open(ring_url("places=2"), WHERRY_RECEIVE);
+    struct wherry_channel *sender = ring_open(ring_url("places=2"), WHERRY_SEND);
+    for (int role = WHERRY_SEND; role <= WHERRY_RECEIVE; role++) {
+        ring_refused(ring_url(""), (enum wherry_role)role, WHERRY_NOW, -EAGAIN, "all places of the ring are taken");
+        ring_refused(ring_url(""), (enum wherry_role)role, wherry_after(50 * WHERRY_MILLISECOND), -ETIMEDOUT,
+                     "all places of the ring are taken");
+    }
+    pid_t third = test_fork(open_by_and_by, NULL);
+    test_until_asleep(third);
+    ring_put(sender, 1);
+    ring_expect(receiver, 1);
+    ring_close(sender);
+    uint64_t got = 0;
+    int result = wherry_channel_receive(receiver, &got, sizeof got, NULL, test_deadline());
+    if (result == 0) /* between the two */
+        result = wherry_channel_receive(receiver, &got, sizeof got, NULL, test_deadline());
+    test_is(result, 1);
+    ck_assert_uint_eq(got, 3);
+    test_join(third);
+    ring_expect_end(receiver);
+    ring_close(receiver);
+}
+
+TEST(all_64_places_and_the_65th)
+{
+    static struct wherry_channel *senders[63];
+    static unsigned came[63];
+    struct wherry_channel *receiver = ring_open(ring_url("capacity=4k"), WHERRY_RECEIVE);
+    for (unsigned i = 0; i < 63; i++)
+        senders[i] = ring_open(ring_url(""), WHERRY_SEND);
+    ring_refused(ring_url(""), WHERRY_SEND, WHERRY_NOW, -EAGAIN, "places");
+    ring_refused(ring_url(""), WHERRY_RECEIVE, WHERRY_NOW, -EAGAIN, "places");
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < 63; i++)
+            ring_put(senders[i], (uint64_t)i << 8 | round);
+    for (unsigned i = 0; i < 3 * 63; i++) {
+        uint64_t got;
+        test_is(wherry_channel_receive(receiver, &got, sizeof got, NULL, test_deadline()), 1);
+        ck_assert_uint_lt(got >> 8, 63);
+        ck_assert_uint_eq(got & 255, came[got >> 8]++); /* in its sender's order */
+    }
+    ring_expect_nothing(receiver, WHERRY_NOW);
+    for (unsigned i = 0; i < 63; i++)
+        ring_close(senders[i]);
+    ring_expect_end(receiver);
+    ring_close(receiver);
+}
+
+TEST(numbers_that_no_ring_can_have)
+{
+    ring_refused(ring_url("places=65"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "places");
+    ring_refused(ring_url("capacity=2k"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "capacity");
+    ring_refused(ring_url("capacity=5000"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "power of two");
+    ring_refused(ring_url("capacity=4G"), WHERRY_SEND, WHERRY_NOW, -EINVAL, "capacity");
+    ring_refused(ring_url("redeliver=perhaps"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "redeliver");
+    ck_assert_int_ne(access(ring_path(), F_OK), 0);
+}
+
+static const struct {
+    const char *name;
+    const char *made, *asked;
+    const char *has, *wants; /* both in the sentence */
+} mismatches[] = {
+    {"capacity", "capacity=64k", "capacity=128k", "capacity=65536", "capacity=128k"},
+    {"places", "places=7", "places=9", "places=7", "places=9"},
+    {"keep", "", "keep=1", "without keep=1", "?keep=1"},
+};
+
+TEST_TABLE(what_does_not_fit_the_ring_that_is_there_is_an_error_that_names_both, mismatches)
+{
+    struct wherry_channel *receiver = ring_open(ring_url(mismatches[index].made), WHERRY_RECEIVE);
+    for (int role = WHERRY_SEND; role <= WHERRY_RECEIVE; role++) {
+        ring_refused(ring_url(mismatches[index].asked), (enum wherry_role)role, test_deadline(), -EINVAL, mismatches[index].has);
+        ck_assert_ptr_nonnull(strstr(wherry_why(), mismatches[index].wants));
+    }
+    struct wherry_channel *same = ring_open(ring_url(mismatches[index].made), WHERRY_SEND);
+    ring_put(same, 1);
+    ring_expect(receiver, 1);
+    ring_close(same);
+    ring_close(receiver);
+}
+
+TEST(a_message_over_half_the_capacity_is_refused_and_one_below_fits)
+{
+    uint8_t *data = calloc(1, 4096);
+    size_t size;
+    struct wherry_channel *receiver = ring_open(ring_url("capacity=4k"), WHERRY_RECEIVE);
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    void *place;
+    for (int i = 0; i < 20; i++) {
+        test_is(wherry_channel_send(sender, data, 2049, test_deadline()), -EMSGSIZE);
+        test_is(wherry_channel_reserve(sender, 2049, &place, test_deadline()), -EMSGSIZE);
+        pattern_fill(data, 2048, (uint32_t)i);
+        test_ok(wherry_channel_send(sender, data, 2048, test_deadline()));
+        test_is(wherry_channel_receive(receiver, data, 4096, &size, test_deadline()), 1);
+        ck_assert_uint_eq(size, 2048);
+        ck_assert(pattern_is(data, 2048, (uint32_t)i));
+    }
+    ring_close(sender);
+    ring_close(receiver);
+    free(data);
+}
+
+/* ---- keep ---------------------------------------------------------------------------------------------------------------- */
+
+static void send_one_and_go(void *argument)
+{
+    struct wherry_channel *sender = ring_open(ring_url("keep=1&places=3"), WHERRY_SEND);
+    ring_put(sender, *(uint64_t *)argument);
+    if (*(uint64_t *)argument % 2)
+        _exit(0); /* without a close, as if it was killed */
+    ring_close(sender);
+}
+
+TEST(keep_messages_survive_all_processes_and_lanes_find_new_senders)
+{
+    enum { SENDERS = 70 };
+    for (uint64_t i = 0; i < SENDERS; i++) {
+        uint64_t number = i;
+        test_join(test_fork(send_one_and_go, &number));
+    }
+    for (uint64_t i = 0; i < SENDERS; i++) { /* a receiver each, too, in the same order: it is one lane's */
+        struct wherry_channel *receiver = ring_open(ring_url("keep=1"), WHERRY_RECEIVE);
+        ring_expect(receiver, i);
+        ring_close(receiver);
+    }
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    ring_expect_nothing(receiver, wherry_after(70 * WHERRY_MILLISECOND)); /* no end: others may come */
+    ring_close(receiver);
+    ck_assert_int_eq(unlink(ring_path()), 0);
+}
+
+TEST(keep_a_full_ring_without_a_receiver_takes_no_more_and_loses_nothing)
+{
+    uint64_t sent = 0;
+    struct wherry_channel *sender = ring_open(ring_url("keep=1&capacity=4k"), WHERRY_SEND);
+    while (wherry_channel_send(sender, &sent, sizeof sent, WHERRY_NOW) == 0)
+        sent++;
+    test_is(wherry_channel_send(sender, &sent, sizeof sent, wherry_after(120 * WHERRY_MILLISECOND)), -ETIMEDOUT);
+    ck_assert_uint_ge(sent, 4096 / 16 - 2);
+    ring_close(sender);
+    sender = ring_open(ring_url(""), WHERRY_SEND); /* the lane is adopted, and as full */
+    test_is(wherry_channel_send(sender, &sent, sizeof sent, WHERRY_NOW), -EAGAIN);
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    for (uint64_t i = 0; i < sent; i++)
+        ring_expect(receiver, i);
+    ring_put(sender, 1);
+    ring_expect(receiver, 1);
+    ring_close(sender);
+    ring_close(receiver);
+    ck_assert_int_eq(unlink(ring_path()), 0);
+}
+
+static const struct {
+    const char *name;
+    bool polls;
+} ways[] = {{"blocked", false}, {"polling", true}};
+
+static void receive_the_end(void *argument)
+{
+    const bool *polls = argument;
+    uint64_t got;
+    int result = -EAGAIN;
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    struct pollfd entry = {.fd = *polls ? wherry_channel_receive_fd(receiver) : -1, .events = POLLIN};
+    if (*polls)
+        while ((result = wherry_channel_receive(receiver, &got, sizeof got, NULL, WHERRY_NOW)) == -EAGAIN)
+            ck_assert_int_eq(poll(&entry, 1, 4000), 1);
+    else
+        result = wherry_channel_receive(receiver, &got, sizeof got, NULL, test_deadline());
+    test_is(result, 0);
+    ring_close(receiver);
+}
+
+TEST_TABLE(keep_the_removal_of_the_file_is_the_end, ways)
+{
+    bool polls = ways[index].polls;
+    ring_close(ring_open(ring_url("keep=1"), WHERRY_RECEIVE));
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    pid_t receiver = test_fork(receive_the_end, &polls);
+    test_until_asleep(receiver);
+    ck_assert_int_eq(unlink(ring_path()), 0);
+    ring_close(sender); /* who polls is woken by something; who is blocked looks anyway */
+    test_join(receiver);
+    struct wherry_channel *fresh = ring_open(ring_url("capacity=8k"), WHERRY_RECEIVE); /* the name is free */
+    ring_close(fresh);
+}
+
+/* ---- polling ---------------------------------------------------------------------------------------------------------------- */
+
+TEST(what_rings_for_a_poller_is_removed_with_it)
+{
+    char bell[300];
+    struct wherry_channel *receiver = ring_open(ring_url("places=2"), WHERRY_RECEIVE);
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ck_assert_int_ge(wherry_channel_receive_fd(receiver), 0);
+    ck_assert_int_ge(wherry_channel_send_fd(sender), 0);
+    snprintf(bell, sizeof bell, "%s/.%s.bell-1", ring_directory(), test_word());
+    ck_assert_int_eq(access(bell, F_OK), 0);
+    ring_close(receiver);
+    ck_assert_int_ne(access(bell, F_OK), 0);
+    ring_close(sender);
+}

@@ -1,0 +1,342 @@
+/* tests/unit/test_ring_worlds.c - owns the proof that a ring's members are told alive from dead across PID namespaces, reused
+ * numbers and forks.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <poll.h>
+
+#include "unit/test_ring_kit.h"
+
+struct world {
+    struct test_gate joined, received, ended;
+    bool polls;
+    pid_t number; /* of the sender, as it sees itself */
+    wherry_time died, noticed;
+};
+
+static struct world *make_world(bool polls)
+{
+    struct world *world = test_shared(sizeof *world);
+    test_gate_init(&world->joined);
+    test_gate_init(&world->received);
+    test_gate_init(&world->ended);
+    world->polls = polls;
+    return world;
+}
+
+static void end_world(struct world *world)
+{
+    test_gate_fini(&world->joined);
+    test_gate_fini(&world->received);
+    test_gate_fini(&world->ended);
+}
+
+static const struct {
+    const char *name;
+    bool polls;
+} ways[] = {{"blocked", false}, {"polling", true}};
+
+/* Skips where there can be no PID namespaces. */
+static void need_namespaces(void)
+{
+    if (!test_is_root())
+        test_skip("needs CAP_SYS_ADMIN, for PID namespaces");
+    pid_t child = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (child == 0)
+        _exit(0);
+    if (child < 0)
+        test_skip("no PID namespace can be made here");
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+}
+
+static int receive_by(struct wherry_channel *receiver, bool polls, uint64_t *got, wherry_time deadline)
+{
+    if (!polls)
+        return wherry_channel_receive(receiver, got, sizeof *got, NULL, deadline);
+    struct pollfd entry = {.fd = wherry_channel_receive_fd(receiver), .events = POLLIN};
+    for (;;) {
+        int result = wherry_channel_receive(receiver, got, sizeof *got, NULL, WHERRY_NOW);
+        wherry_time left = deadline - wherry_now();
+        if (result != -EAGAIN || left <= 0)
+            return result;
+        poll(&entry, 1, (int)(left / WHERRY_MILLISECOND));
+    }
+}
+
+static void receive_until_the_end(void *argument)
+{
+    struct world *world = argument;
+    uint64_t got = 0;
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    test_gate_open(&world->joined);
+    test_is(receive_by(receiver, world->polls, &got, test_deadline()), 1);
+    ck_assert_uint_eq(got, 42);
+    test_gate_open(&world->received);
+    test_is(receive_by(receiver, world->polls, &got, test_deadline()), 0);
+    world->noticed = wherry_now();
+    test_gate_open(&world->ended);
+    ring_close(receiver);
+}
+
+static void send_and_pause(void *argument)
+{
+    struct world *world = argument;
+    world->number = getpid();
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ring_put(sender, 42);
+    ring_pause();
+}
+
+/* ---- PID namespaces ----------------------------------------------------------------------------------------------------- */
+
+/* Who is in a namespace of its own: the sender is below the receiver's, above it, or in another branch. */
+static const struct {
+    const char *name;
+    unsigned long receiver, sender;
+    bool polls;
+} branches[] = {
+    {"sender_below_blocked", 0, CLONE_NEWPID, false},         {"sender_below_polling", 0, CLONE_NEWPID, true},
+    {"sender_above_blocked", CLONE_NEWPID, 0, false},         {"sender_above_polling", CLONE_NEWPID, 0, true},
+    {"beside_blocked", CLONE_NEWPID, CLONE_NEWPID, false},    {"beside_polling", CLONE_NEWPID, CLONE_NEWPID, true},
+};
+
+TEST_TABLE(a_death_in_another_pid_namespace_is_noticed_and_life_too, branches)
+{
+    need_namespaces();
+    struct world *world = make_world(branches[index].polls);
+    pid_t receiver = ring_clone(branches[index].receiver, receive_until_the_end, world);
+    test_gate_wait(&world->joined);
+    pid_t sender = ring_clone(branches[index].sender, send_and_pause, world);
+    test_gate_wait(&world->received);
+    test_sleep(200 * WHERRY_MILLISECOND); /* it lives, and the receiver has looked */
+    ck_assert_int_eq(world->noticed, 0);
+    world->died = wherry_now();
+    test_kill(sender);
+    test_gate_wait(&world->ended);
+    test_join(receiver);
+    ck_assert_msg(world->noticed - world->died < WHERRY_SECOND * test_slowness(), "noticed after %lld ms",
+                  (long long)((world->noticed - world->died) / WHERRY_MILLISECOND));
+    end_world(world);
+}
+
+static void receive_and_pause(void *argument)
+{
+    struct world *world = argument;
+    struct wherry_channel *receiver = ring_open(ring_url("capacity=4k"), WHERRY_RECEIVE);
+    wherry_channel_receive_fd(receiver);
+    test_gate_open(&world->joined);
+    ring_pause();
+}
+
+/* The other way about: the sender waits for room in a full lane. */
+TEST_TABLE(a_receivers_death_in_another_pid_namespace_is_noticed, ways)
+{
+    need_namespaces();
+    struct world *world = make_world(ways[index].polls);
+    pid_t receiver = ring_clone(CLONE_NEWPID, receive_and_pause, world);
+    test_gate_wait(&world->joined);
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    int result;
+    struct pollfd entry = {.fd = ways[index].polls ? wherry_channel_send_fd(sender) : -1, .events = POLLIN};
+    while (wherry_channel_send(sender, "x", 1, WHERRY_NOW) == 0)
+        continue;
+    test_kill(receiver);
+    if (ways[index].polls)
+        while ((result = wherry_channel_send(sender, "x", 1, WHERRY_NOW)) == -EAGAIN)
+            ck_assert_int_eq(poll(&entry, 1, 5000), 1);
+    else
+        result = wherry_channel_send(sender, "x", 1, test_deadline());
+    test_is(result, -EPIPE);
+    ring_close(sender);
+    end_world(world);
+}
+
+/* ---- numbers that are used again ------------------------------------------------------------------------------------------ */
+
+static void set_next_pid(pid_t pid)
+{
+    char text[16];
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+    ck_assert_msg(fd >= 0, "ns_last_pid: %s", strerror(errno));
+    int size = snprintf(text, sizeof text, "%d", (int)pid - 1);
+    ck_assert_int_eq(write(fd, text, (size_t)size), size);
+    close(fd);
+}
+
+/* In the namespace: the sender is killed while the receiver stands still, and its number is another's when that goes on. */
+static void reuse_a_number(void *argument)
+{
+    struct world *world = argument;
+    int status;
+    pid_t receiver = test_fork(receive_until_the_end, world);
+    test_gate_wait(&world->joined);
+    pid_t sender = test_fork(send_and_pause, world);
+    test_gate_wait(&world->received);
+    ck_assert_int_eq(world->number, sender);
+    test_until_asleep(receiver);
+    kill(receiver, SIGSTOP);
+    ck_assert_int_eq(waitpid(receiver, &status, WUNTRACED), receiver);
+    test_kill(sender);
+    set_next_pid(sender);
+    pid_t heir = fork();
+    if (heir == 0)
+        ring_pause();
+    ck_assert_int_eq(heir, sender);
+    kill(receiver, SIGCONT);
+    test_gate_wait(&world->ended);
+    ck_assert_int_eq(kill(heir, 0), 0);
+    kill(heir, SIGKILL);
+    ck_assert_int_eq(waitpid(heir, &status, 0), heir);
+    test_join(receiver);
+}
+
+TEST_TABLE(a_dead_sender_is_dead_though_its_number_lives, ways)
+{
+    need_namespaces();
+    if (access("/proc/sys/kernel/ns_last_pid", W_OK) != 0)
+        test_skip("no /proc/sys/kernel/ns_last_pid to write");
+    struct world *world = make_world(ways[index].polls);
+    test_join_by(ring_clone(CLONE_NEWPID, reuse_a_number, world), wherry_after(20 * WHERRY_SECOND * test_slowness()));
+    end_world(world);
+}
+
+/* ---- forks ------------------------------------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name;
+    bool handlers; /* fork() runs those of pthread_atfork(3); clone(2) does not */
+} forks[] = {{"fork", true}, {"clone", false}};
+
+static void send_fork_and_pause(void *argument)
+{
+    struct world *world = argument;
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ring_put(sender, 42);
+    pid_t child = world->polls ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+    if (child > 0)
+        world->number = child;
+    ring_pause();
+}
+
+TEST_TABLE(a_forked_child_does_not_keep_its_dead_parent_alive, forks)
+{
+    struct world *world = make_world(forks[index].handlers);
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    pid_t sender = test_fork(send_fork_and_pause, world);
+    ring_expect(receiver, 42);
+    while (*(volatile pid_t *)&world->number == 0)
+        test_sleep(WHERRY_MILLISECOND);
+    test_kill(sender);
+    ring_expect_end(receiver);
+    ck_assert_int_eq(kill(world->number, 0), 0); /* it is there */
+    kill(world->number, SIGKILL);
+    ring_close(receiver);
+    end_world(world);
+}
+
+struct family {
+    struct wherry_channel *receiver, *sender;
+};
+
+static void use_and_close(void *argument)
+{
+    const struct family *family = argument;
+    uint64_t number = 0;
+    struct wherry_loan loan;
+    test_is(wherry_channel_send(family->sender, &number, sizeof number, WHERRY_NOW), -ECHILD);
+    test_is(wherry_channel_receive(family->receiver, &number, sizeof number, NULL, WHERRY_NOW), -ECHILD);
+    test_is(wherry_channel_borrow(family->receiver, &loan, WHERRY_NOW), -ECHILD);
+    void *data;
+    test_is(wherry_channel_reserve(family->sender, 8, &data, WHERRY_NOW), -ECHILD);
+    test_ok(wherry_channel_close(family->sender, WHERRY_NOW));
+    test_ok(wherry_channel_close(family->receiver, WHERRY_NOW));
+    /* and it can have endpoints of its own, in a place of its own */
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ring_put(sender, 7);
+    ring_close(sender);
+}
+
+static void be_another_process(void *argument)
+{
+    (void)argument;
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND); /* someone receives: the locks stand */
+    ring_put(sender, 8);
+    ring_close(sender);
+}
+
+TEST(a_close_in_a_forked_child_changes_nothing)
+{
+    struct family family = {ring_open(ring_url(""), WHERRY_RECEIVE), ring_open(ring_url(""), WHERRY_SEND)};
+    wherry_channel_receive_fd(family.receiver);
+    wherry_channel_send_fd(family.sender);
+    for (int i = 0; i < 3; i++) {
+        test_join(test_fork(use_and_close, &family));
+        ring_expect(family.receiver, 7);
+        test_join(test_fork(be_another_process, NULL));
+        ring_expect(family.receiver, 8);
+        ring_put(family.sender, 9);
+        ring_expect(family.receiver, 9);
+        ring_expect_nothing(family.receiver, wherry_after(70 * WHERRY_MILLISECOND));
+    }
+    ring_close(family.sender);
+    ring_expect_end(family.receiver);
+    ring_close(family.receiver);
+}
+
+/* ---- one process, several endpoints ------------------------------------------------------------------------------------------ */
+
+/* Record locks are the process's, and the closing of any descriptor of the file would drop them all. */
+static bool is_locked(unsigned place)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = 1};
+    int fd = open(ring_path(), O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fcntl(fd, F_GETLK, &lock), 0);
+    close(fd);
+    return lock.l_type != F_UNLCK;
+}
+
+static unsigned wanted[4]; /* places that are to be held, and no others of the first 4 and the last 4 */
+
+static void expect_locks(__attribute__((unused)) void *argument)
+{
+    unsigned held = 0;
+    for (unsigned i = 0; i < 8; i++)
+        held += is_locked(i < 4 ? i : 56 + i);
+    ck_assert_uint_eq(held, wanted[0]);
+}
+
+static void locks_are(unsigned count)
+{
+    wanted[0] = count;
+    test_join(test_fork(expect_locks, NULL)); /* closing in this process would drop them */
+}
+
+TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
+{
+    struct wherry_channel *receivers[2], *senders[3];
+    receivers[0] = ring_open(ring_url(""), WHERRY_RECEIVE);
+    for (int i = 0; i < 3; i++)
+        senders[i] = ring_open(ring_url(""), WHERRY_SEND);
+    locks_are(4);
+    receivers[1] = ring_open(ring_url(""), WHERRY_RECEIVE);
+    locks_are(5);
+    ring_refused(ring_url("capacity=8k"), WHERRY_SEND, WHERRY_NOW, -EINVAL, "capacity=");
+    ring_refused(ring_url("places=8"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "places=");
+    ring_refused(ring_url("keep=1"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "keep=");
+    locks_are(5);
+    ring_close(senders[1]);
+    locks_are(4);
+    ring_close(receivers[0]);
+    locks_are(3);
+    ring_put(senders[0], 1);
+    ring_expect(receivers[1], 1);
+    ring_put(senders[2], 2);
+    ring_expect(receivers[1], 2);
+    ring_expect_nothing(receivers[1], wherry_after(70 * WHERRY_MILLISECOND));
+    ring_close(senders[0]);
+    locks_are(2);
+    ring_close(senders[2]);
+    ring_expect_end(receivers[1]);
+    ring_close(receivers[1]);
+    ck_assert_int_ne(access(ring_path(), F_OK), 0);
+}
