@@ -146,18 +146,27 @@ static void publish(struct wherry__ring *ring)
     wake_pollers(ring);
 }
 
+/* Senders prefer a lane that was used before, whose memory is there, to another, and that to one that a receiver holds: it may be
+ * stopped, and what is sent would wait behind it.  Receivers have no lane. */
+static bool is_of_round(const struct wherry__ring *ring, unsigned place, int round)
+{
+    bool used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_relaxed) >> place & 1;
+    bool held = atomic_load_explicit(&ring->control->lanes[place].receiver.owner, memory_order_relaxed) != 0;
+    return round == 2 || (round == 0 ? used && !held : !used);
+}
+
+/* Senders from below, so that few lanes are in use; receivers from above. */
 static bool take_place(struct wherry__ring *ring)
 {
-    unsigned places = ring->places;
-    for (unsigned i = 0; i < places; i++) {
-        /* senders from below, so that few lanes are in use; receivers from above */
-        unsigned place = ring->wish.sends ? i : places - 1 - i;
-        if (wherry__life_take(ring->life, place)) {
+    for (int round = ring->wish.sends ? 0 : 2; round < 3; round++)
+        for (unsigned i = 0; i < ring->places; i++) {
+            unsigned place = ring->wish.sends ? i : ring->places - 1 - i;
+            if (!is_of_round(ring, place, round) || !wherry__life_take(ring->life, place))
+                continue;
             ring->place = place;
             ring->me = &ring->control->places[place];
             return true;
         }
-    }
     return false;
 }
 

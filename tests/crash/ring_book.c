@@ -28,7 +28,8 @@ static const char *name_of(uint32_t number)
     static unsigned turn;
     static const char *const who[] = {"victim", "beside", "new", "beside2", "meanwhile", "waker"};
     turn ^= 1;
-    snprintf(name[turn], sizeof name[turn], "%s's %u", number < BOOK_NUMBERS ? who[number / BOOK_EACH] : "nobody", number % BOOK_EACH);
+    snprintf(name[turn], sizeof name[turn], "%s's %u", number < BOOK_NUMBERS ? who[number / BOOK_EACH] : "nobody",
+             number % BOOK_EACH);
     return name[turn];
 }
 
@@ -63,8 +64,8 @@ uint32_t book_recognize(const struct book *book, const void *data, size_t size)
 {
     for (uint32_t number = 0; number < BOOK_NUMBERS; number++) {
         const struct book_entry *entry = &book->entries[number];
-        if (entry->sent != BOOK_UNSENT && (entry->came == BOOK_NOT_YET || entry->came == BOOK_HELD) && entry->size == size &&
-            pattern_is(data, size, number))
+        if (entry->sent != BOOK_UNSENT && (entry->came == BOOK_NOT_YET || entry->came == BOOK_HELD) &&
+            entry->size == size && pattern_is(data, size, number))
             return number;
     }
     return UINT32_MAX;
@@ -82,8 +83,8 @@ void book_note(struct book *book, const void *data, const struct wherry_info *in
     if (info->size != entry->size)
         book_complain(book, "%s came torn: %zu bytes of %u", name_of(number), info->size, entry->size);
     else if (!pattern_is(data, info->size, number))
-        book_complain(book, "%s came torn: other bytes from %zu of %zu on", name_of(number), pattern_match(data, info->size, number),
-                      info->size);
+        book_complain(book, "%s came torn: other bytes from %zu of %zu on", name_of(number),
+                      pattern_match(data, info->size, number), info->size);
     if (entry->sent == BOOK_REFUSED)
         book_complain(book, "%s came, which had been refused", name_of(number));
     if (entry->came == BOOK_CAME || (entry->came == BOOK_BY_VICTIM && came == BOOK_CAME))
@@ -137,10 +138,12 @@ void book_judge(struct book *book, enum book_grace grace, bool may_mark)
         if (came == BOOK_HELD && grace == BOOK_ITS_LOAN)
             continue;
         /* a message of 0 bytes that the victim got has no name: it is the first one that did not come */
-        bool may_be_lost = came == BOOK_NOT_YET || grace == BOOK_ONE; /* one that another had held, who died before */
+        bool may_be_lost = came == BOOK_NOT_YET || grace == BOOK_ONE ||
+                           book->nameless; /* one that another had held, who died before */
         if (may_be_lost && lost++ < book->nameless + (grace == BOOK_ONE))
             continue;
-        book_complain(book, came == BOOK_HELD ? "%s was held by the dead one and never came again" : "%s is lost", name_of(number));
+        book_complain(book, came == BOOK_HELD ? "%s was held by the dead one and never came again" : "%s is lost",
+                      name_of(number));
     }
     judge_order(book);
 }

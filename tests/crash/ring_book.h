@@ -15,7 +15,14 @@
 #include <wherry/channel.h>
 
 enum { BOOK_SENDERS = 6, BOOK_EACH = 512, BOOK_NUMBERS = BOOK_SENDERS * BOOK_EACH, BOOK_LARGEST = 65536 };
-enum book_who { BOOK_VICTIM = 0, BOOK_BESIDE = 1, BOOK_NEW = 2, BOOK_BESIDE_TOO = 3, BOOK_MEANWHILE = 4, BOOK_WAKER = 5 };
+enum book_who {
+    BOOK_VICTIM = 0,
+    BOOK_BESIDE = 1,
+    BOOK_NEW = 2,
+    BOOK_BESIDE_TOO = 3,
+    BOOK_MEANWHILE = 4,
+    BOOK_WAKER = 5
+};
 
 enum book_sent { BOOK_UNSENT = 0, BOOK_BEGUN, BOOK_ACCEPTED, BOOK_REFUSED };
 enum book_came {
@@ -36,10 +43,12 @@ struct book {
     } entries[BOOK_NUMBERS];
     _Atomic uint32_t orders;
     _Atomic uint32_t next[BOOK_SENDERS];
-    _Atomic uint32_t in_call;   /* number + 1 of the message whose type is 0 */
-    _Atomic uint32_t nameless;  /* messages of 0 bytes that the victim got */
-    _Atomic bool lives;         /* the victim will go on: nothing of it may be given to another */
-    _Atomic bool shut_out;      /* nobody could come while the victim stood still */
+    _Atomic uint32_t in_call;  /* number + 1 of the message whose type is 0 */
+    _Atomic uint32_t nameless; /* messages of 0 bytes that the victim got */
+    _Atomic bool lives;        /* the victim will go on: nothing of it may be given to another */
+    _Atomic bool waker_goes;   /* it stays till then: who takes its place is behind its messages */
+    _Atomic bool inside;       /* the victim stands within a call, all lanes its own */
+    _Atomic bool shut_out;     /* nobody could come while the victim stood still */
     _Atomic uint32_t complaints;
     char complaint[512]; /* the first */
 };

@@ -22,10 +22,30 @@
 const char *ring_call_name(enum ring_call call)
 {
     static const char *const names[CALLS] = {
-        "send", "send_message", "send_that_waits", "send_that_is_woken", "send_that_wakes", "reserve", "commit", "receive", "receive_that_wakes",
-        "receive_that_waits", "receive_that_is_woken", "borrow", "return", "close_of_a_sender", "close_of_a_receiver", "close_with_a_loan",
-        "close_of_the_last", "open_of_a_sender", "open_of_a_receiver", "open_that_creates", "open_of_a_sender_that_creates",
-        "open_that_cleans", "receive_after_a_borrower", "receive_after_a_biased_one",
+        "send",
+        "send_message",
+        "send_that_waits",
+        "send_that_is_woken",
+        "send_that_wakes",
+        "reserve",
+        "commit",
+        "receive",
+        "receive_that_wakes",
+        "receive_that_waits",
+        "receive_that_is_woken",
+        "borrow",
+        "return",
+        "close_of_a_sender",
+        "close_of_a_receiver",
+        "close_with_a_loan",
+        "close_of_the_last",
+        "open_of_a_sender",
+        "open_of_a_receiver",
+        "open_that_creates",
+        "open_of_a_sender_that_creates",
+        "open_that_cleans",
+        "receive_after_a_borrower",
+        "receive_after_a_biased_one",
     };
     return names[call];
 }
@@ -43,8 +63,9 @@ bool ring_call_opens(enum ring_call call)
 
 bool ring_call_polls(enum ring_call call)
 {
-    return call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || (call <= CALL_COMMIT && call != CALL_SEND_WOKEN) || call == CALL_CLOSE_SENDER ||
-           call == CALL_OPEN_SENDER || call == CALL_OPEN_RECEIVER;
+    return call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN ||
+           (call <= CALL_COMMIT && call != CALL_SEND_WOKEN) || call == CALL_CLOSE_SENDER || call == CALL_OPEN_SENDER ||
+           call == CALL_OPEN_RECEIVER;
 }
 
 /* Nobody is there before the victim, or it is the last. */
@@ -135,7 +156,8 @@ static bool open_beside(struct ring_run *run)
     if (run->scene.two_receivers && !open_end(run, WHERRY_RECEIVE, &run->receivers[1]))
         return false;
     if (run->scene.call != CALL_CLOSE_LAST &&
-        (!open_end(run, WHERRY_SEND, &run->senders[0]) || (run->scene.two_senders && !open_end(run, WHERRY_SEND, &run->senders[1]))))
+        (!open_end(run, WHERRY_SEND, &run->senders[0]) ||
+         (run->scene.two_senders && !open_end(run, WHERRY_SEND, &run->senders[1]))))
         return false;
     int result = book_take(run->book, run->receivers[0], WHERRY_NOW); /* and is biased now, if it is alone */
     return check(result == -EAGAIN || result == 0, "a receive from an empty ring: %d, %s", result, wherry_why());
@@ -248,8 +270,8 @@ static bool to_entry(struct ring_run *run)
     int result = step_fork(&run->step, ring_victim, run);
     if (!check(result == STEP_THERE, "fork: %d", result) || !to_mark(run))
         return false;
-    bool says = ring_call_receives(call) && call != CALL_RECEIVE_WAITS && call != CALL_RECEIVE_WOKEN && call != CALL_RECOVER_LOAN &&
-                call != CALL_RECOVER_INSIDE && call != CALL_CLOSE_LAST;
+    bool says = ring_call_receives(call) && call != CALL_RECEIVE_WAITS && call != CALL_RECEIVE_WOKEN &&
+                call != CALL_RECOVER_LOAN && call != CALL_RECOVER_INSIDE && call != CALL_CLOSE_LAST;
     leave_it_alone(run);
     if (!to_mark(run) || (says && !say_some(run)))
         return false;
@@ -321,8 +343,8 @@ static void send_afresh(void *argument)
 /* What comes until the message in question does, which is held: its bytes must stay while others send. */
 static bool take_and_hold(struct ring_run *run, struct wherry_loan *ret_loan)
 {
-    if (run->fresh || run->poller || run->book->in_call == 0 || run->scene.nearly_full || run->scene.call == CALL_SEND_WAITS ||
-        run->scene.call == CALL_SEND_WOKEN)
+    if (run->fresh || run->poller || run->book->in_call == 0 || run->scene.nearly_full ||
+        run->scene.call == CALL_SEND_WAITS || run->scene.call == CALL_SEND_WOKEN)
         return false;
     while (wherry_channel_borrow(run->receivers[0], ret_loan, WHERRY_NOW) == 1) {
         book_note(run->book, ret_loan->data, &ret_loan->info, BOOK_CAME);
@@ -335,7 +357,8 @@ static bool take_and_hold(struct ring_run *run, struct wherry_loan *ret_loan)
 
 static void let_go(struct ring_run *run, const struct wherry_loan *loan)
 {
-    check(pattern_is(loan->data, loan->info.size, run->book->in_call - 1), "another sender wrote over a message on loan");
+    check(pattern_is(loan->data, loan->info.size, run->book->in_call - 1),
+          "another sender wrote over a message on loan");
     wherry_channel_return(run->receivers[0], loan);
 }
 
@@ -365,6 +388,7 @@ void ring_run_end(struct ring_run *run, bool returned)
     char path[200];
     run->fresh = !run->poller && (run->fresh || !run->receivers[0]);
     pid_t receiver = 0, sender;
+    run->book->waker_goes = true;
     if (run->waker) /* what two receive side by side has no order to look at */
         test_join_by(run->waker, wherry_after(20 * WHERRY_SECOND));
     if (run->fresh) {

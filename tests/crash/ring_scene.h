@@ -30,23 +30,23 @@ enum ring_call {
     CALL_CLOSE_LAST,    /* nobody else is there */
     CALL_OPEN_SENDER,
     CALL_OPEN_RECEIVER,
-    CALL_CREATE,        /* to receive */
-    CALL_CREATE_SENDER, /* to send, with nobody to receive */
-    CALL_CLEAN,         /* open where a crash left a ring */
-    CALL_RECOVER_LOAN,  /* receive, where a receiver died with a message on loan */
+    CALL_CREATE,         /* to receive */
+    CALL_CREATE_SENDER,  /* to send, with nobody to receive */
+    CALL_CLEAN,          /* open where a crash left a ring */
+    CALL_RECOVER_LOAN,   /* receive, where a receiver died with a message on loan */
     CALL_RECOVER_INSIDE, /* receive, where a biased receiver died within a call */
     CALLS
 };
 
 struct ring_scene {
     enum ring_call call;
-    size_t size;          /* of the victim's messages, or of those it receives */
-    uint64_t start;       /* of all positions; a multiple of 8 */
-    bool single_thread;   /* the victim's endpoint */
-    bool two_receivers;   /* beside the victim: nobody is biased */
+    size_t size;        /* of the victim's messages, or of those it receives */
+    uint64_t start;     /* of all positions; a multiple of 8 */
+    bool single_thread; /* the victim's endpoint */
+    bool two_receivers; /* beside the victim: nobody is biased */
     bool two_senders;
-    bool poller;          /* the receiver beside the victim is a process that polls */
-    bool nearly_full;     /* the victim's message fits exactly */
+    bool poller;      /* the receiver beside the victim is a process that polls */
+    bool nearly_full; /* the victim's message fits exactly */
 };
 
 enum { SCENE_CAPACITY = 16384, SCENE_PLACES = 6 };

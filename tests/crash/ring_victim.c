@@ -58,8 +58,8 @@ uintptr_t ring_victim_entry(enum ring_call call)
 
 static void give_up(struct ring_run *run, const char *what, int result)
 {
-    book_complain(run->book, "the victim: %s: %d, %s", what, result, wherry_why());
-    _exit(70);
+    book_complain(run->book, "%s: %d, %s", what, result, wherry_why());
+    _exit(0); /* the complaint is enough */
 }
 
 static int open_end(const struct ring_run *run, enum wherry_role role, enum wherry_side side, wherry_time deadline,
@@ -90,7 +90,7 @@ static void say(struct ring_run *run, struct wherry_channel *sender, size_t size
 {
     int result = book_say(run->book, sender, BOOK_VICTIM, size, test_deadline());
     if (result < 0)
-        give_up(run, "a message before", result);
+        give_up(run, "the victim's message before", result);
 }
 
 static size_t frame(size_t size)
@@ -116,7 +116,7 @@ static void be_sender(struct ring_run *run)
     struct book *book = run->book;
     int result = open_end(run, WHERRY_SEND, WHERRY_SIDE_DEFAULT, test_deadline(), &sender);
     if (result < 0)
-        give_up(run, "open", result);
+        give_up(run, "the victim's open", result);
     ring_victim_mark();
     ring_victim_mark();
     size_t first = scene->size <= 1024 ? scene->size : 56;
@@ -126,8 +126,9 @@ static void be_sender(struct ring_run *run)
     if (full || scene->nearly_full)
         fill(run, sender, frame(first) + frame(40), scene->size, full ? 8 : 0);
     void *place = NULL;
-    if (scene->call == CALL_COMMIT && (result = wherry_channel_reserve(sender, scene->size, &place, test_deadline())) < 0)
-        give_up(run, "reserve", result);
+    if (scene->call == CALL_COMMIT &&
+        (result = wherry_channel_reserve(sender, scene->size, &place, test_deadline())) < 0)
+        give_up(run, "the victim's reserve", result);
     if (scene->call == CALL_CLOSE_SENDER) {
         ring_victim_mark();
         wherry_channel_close(sender, WHERRY_NOW);
@@ -157,7 +158,7 @@ static void be_sender(struct ring_run *run)
     if (scene->call != CALL_RESERVE)
         book_end(book, number, result);
     if (result < 0 && scene->call != CALL_SEND_WAITS)
-        give_up(run, "the call", result);
+        give_up(run, "the victim's call", result);
     ring_victim_mark();
     finish(run, sender, NULL);
 }
@@ -177,13 +178,14 @@ static void note_received(struct book *book, size_t size)
     }
 }
 
-static void borrow(struct ring_run *run, struct wherry_channel *receiver, struct wherry_loan *loan, wherry_time deadline)
+static void borrow(struct ring_run *run, struct wherry_channel *receiver, struct wherry_loan *loan,
+                   wherry_time deadline)
 {
     int result = wherry_channel_borrow(receiver, loan, deadline);
-    if (result == -ETIMEDOUT && run->stops) /* others took all */
+    if ((result == -ETIMEDOUT || result == -EAGAIN) && run->stops) /* others took all, or it stood too long */
         return;
     if (result != 1)
-        give_up(run, "borrow", result);
+        give_up(run, "a borrow", result);
     book_note(run->book, loan->data, &loan->info, BOOK_HELD);
 }
 
@@ -203,10 +205,11 @@ static void be_receiver(struct ring_run *run)
     size_t size;
     int result = open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver);
     if (result < 0)
-        give_up(run, "open", result);
+        give_up(run, "the victim's open", result);
     ring_victim_mark();
     bool recovers = call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE;
-    if (!recovers && (result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) != -EAGAIN && result != 0)
+    if (!recovers && (result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) != -EAGAIN &&
+        result != 0)
         give_up(run, "a receive with nothing there", result);
     ring_victim_mark();
     bool empty = call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || call == CALL_CLOSE_LAST;
@@ -221,8 +224,9 @@ static void be_receiver(struct ring_run *run)
     if (call == CALL_CLOSE_HOLDING) /* it goes back without having been anybody's */
         run->book->entries[held(run->book)].came = BOOK_NOT_YET;
     wherry_time deadline = call == CALL_RECEIVE_WAITS ? wherry_after(3 * WHERRY_MILLISECOND)
-                           : run->stops              ? wherry_after(20 * WHERRY_MILLISECOND)
-                                                     : test_deadline();
+                           : run->stops               ? wherry_after(20 * WHERRY_MILLISECOND)
+                           : run->scene.poller        ? wherry_after(50 * WHERRY_MILLISECOND) /* which may be quicker */
+                                                      : test_deadline();
     bool closes = call == CALL_CLOSE_RECEIVER || call == CALL_CLOSE_HOLDING || call == CALL_CLOSE_LAST;
     ring_victim_mark();
     switch (call) {
@@ -244,8 +248,8 @@ static void be_receiver(struct ring_run *run)
         result = wherry_channel_receive(receiver, data, sizeof data, &size, deadline);
         if (result == 1)
             note_received(run->book, size);
-        else if (call != CALL_RECEIVE_WAITS && !run->stops)
-            give_up(run, "the call", result);
+        else if (call != CALL_RECEIVE_WAITS && !run->stops && !run->scene.poller)
+            give_up(run, "the victim's call", result);
     }
     ring_victim_mark();
     if (!closes)
@@ -263,10 +267,10 @@ static void be_opener(struct ring_run *run)
     ring_victim_mark();
     ring_victim_mark();
     ring_victim_mark();
-    int result = open_end(run, sends ? WHERRY_SEND : WHERRY_RECEIVE, call == CALL_CREATE_SENDER ? WHERRY_LISTEN : WHERRY_SIDE_DEFAULT,
-                          deadline, &channel);
+    int result = open_end(run, sends ? WHERRY_SEND : WHERRY_RECEIVE,
+                          call == CALL_CREATE_SENDER ? WHERRY_LISTEN : WHERRY_SIDE_DEFAULT, deadline, &channel);
     if (result < 0 && call != CALL_CREATE_SENDER)
-        give_up(run, "open", result);
+        give_up(run, "the victim's open", result);
     ring_victim_mark();
     if (!run->stops || result < 0)
         return;
@@ -344,11 +348,15 @@ void ring_waker(void *argument)
     for (int i = 0; i < 3; i++) {
         int result = sends ? book_say(run->book, channel, BOOK_WAKER, run->scene.size, test_deadline())
                            : book_take(run->book, channel, WHERRY_NOW);
+        if (result == -EPIPE && run->stops) /* the victim was alone, and has ended by now */
+            break;
         if (result < 0 && (sends || result != -EAGAIN))
             give_up(run, "the waker", result);
         if (sends)
             break;
     }
+    while (run->stops && !run->book->waker_goes)
+        test_sleep(WHERRY_MILLISECOND);
     wherry_channel_close(channel, WHERRY_NOW);
 }
 
@@ -384,7 +392,7 @@ void ring_casualty_receiving(void *argument)
 void ring_casualty_leaving(void *argument)
 {
     struct ring_run *run = argument;
-    struct wherry_channel *receiver, *sender;
+    struct wherry_channel *receiver, *sender = NULL;
     if (open_end(run, WHERRY_RECEIVE, WHERRY_SIDE_DEFAULT, test_deadline(), &receiver) < 0 ||
         open_end(run, WHERRY_SEND, WHERRY_SIDE_DEFAULT, test_deadline(), &sender) < 0)
         give_up(run, "the casualty cannot open", -1);

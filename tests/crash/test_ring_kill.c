@@ -14,11 +14,14 @@
 #include "harness.h"
 
 #define RECOVERY (100 * WHERRY_MILLISECOND)
+/* The sanitizers' own instructions are not of interest: a look whether they have something to say. */
+enum { DEFAULT_POINTS = TEST_SANITIZED ? 8 : 0 };
+#define SLOW (40 * WHERRY_MILLISECOND) /* a sleep was waited for */
 
 struct sweep {
     struct ring_run run;
     struct ring_points points;
-    size_t scenes, kills, missed, violations;
+    size_t scenes, kills, missed, slow, violations;
     uint64_t instructions;
     wherry_time worst;
 };
@@ -62,7 +65,9 @@ static const char *describe(const struct ring_scene *scene)
     snprintf(text, sizeof text, "%s, %zu bytes at %llx%s%s%s%s", ring_call_name(scene->call), scene->size,
              (unsigned long long)scene->start, scene->single_thread ? ", single thread" : "",
              scene->two_receivers ? ", two receivers" : "", scene->two_senders ? ", two senders" : "",
-             scene->nearly_full ? ", nearly full" : scene->poller ? ", a poller" : "");
+             scene->nearly_full ? ", nearly full"
+             : scene->poller    ? ", a poller"
+                                : "");
     return text;
 }
 
@@ -73,8 +78,8 @@ static void tell(struct sweep *sweep, const struct ring_point *point)
         return;
     if (sweep->violations++ < 20)
         printf("# VIOLATION: %s, %s, killed at %s: %s (%u in all)\n", describe(&sweep->run.scene),
-               sweep->run.fresh ? "found by a new receiver" : "found by those beside", ring_point_name(point), book->complaint,
-               book->complaints);
+               sweep->run.fresh ? "found by a new receiver" : "found by those beside", ring_point_name(point),
+               book->complaint, book->complaints);
     fflush(stdout);
 }
 
@@ -107,7 +112,14 @@ static void kill_and_check(struct sweep *sweep, const struct ring_point *point, 
     for (int i = 0; i < 2 && run->recovery > RECOVERY * test_slowness() && !run->book->complaints; i++)
         kill_at(sweep, point, fresh);
     if (run->recovery > RECOVERY * test_slowness())
-        book_complain(run->book, "a new sender's message took %lld ms", (long long)(run->recovery / WHERRY_MILLISECOND));
+        book_complain(run->book, "a new sender's message took %lld ms",
+                      (long long)(run->recovery / WHERRY_MILLISECOND));
+    if (run->recovery > SLOW) {
+        sweep->slow++;
+        if (getenv("WHERRY_TELL_SLOW"))
+            printf("# %lld us: %s at %s, %s\n", (long long)(run->recovery / WHERRY_MICROSECOND), describe(&run->scene),
+                   ring_point_name(point), run->fresh ? "new receiver" : "those beside");
+    }
     if (run->recovery > sweep->worst)
         sweep->worst = run->recovery;
     tell(sweep, point);
@@ -158,7 +170,9 @@ TEST_WITH(killed_at_each_instruction_of, .count = calls, .entry = call_name, .se
     test_gate_init(&gate);
     sweep->run.book = test_shared(sizeof *sweep->run.book);
     sweep->run.gate = &gate;
-    size_t count = all ? sizeof scenes / sizeof scenes[0] : 1, points = all || !wanted ? 0 : strtoul(wanted, NULL, 10);
+    size_t count = all ? sizeof scenes / sizeof scenes[0] : 1, points = TEST_SANITIZED || !wanted ? DEFAULT_POINTS
+                                                                        : all                     ? 0
+                                                                              : strtoul(wanted, NULL, 10);
     wherry_time began = wherry_now();
     for (size_t i = 0; i < count; i++) {
         struct ring_scene scene = scenes[i];
@@ -166,8 +180,10 @@ TEST_WITH(killed_at_each_instruction_of, .count = calls, .entry = call_name, .se
         if (i == 0 || is_another(&scene))
             sweep_scene(sweep, &scene, points);
     }
-    printf("# %s: %zu kills in %zu scenes (%zu too late), %zu violations, worst recovery %lld us; %lld ms\n", call_name(index),
-           sweep->kills, sweep->scenes, sweep->missed, sweep->violations, (long long)(sweep->worst / WHERRY_MICROSECOND),
+    printf("# %s: %zu kills in %zu scenes (%zu too late), %zu violations, worst recovery %lld us, %zu over 40 ms; %lld "
+           "ms\n",
+           call_name(index), sweep->kills, sweep->scenes, sweep->missed, sweep->violations,
+           (long long)(sweep->worst / WHERRY_MICROSECOND), sweep->slow,
            (long long)((wherry_now() - began) / WHERRY_MILLISECOND));
     fflush(stdout);
     test_gate_fini(&gate);

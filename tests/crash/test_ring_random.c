@@ -22,7 +22,8 @@
 enum { LIVES = 16384, EACH = 512, LARGEST = 3000 };
 enum { BEGUN = 1, ACCEPTED = 2, REFUSED = 4, CAME = 8, CAME_AGAIN = 16 };
 enum role { SENDER, COPIER, BORROWER, POLLER, PASSING_SENDER, PASSING_RECEIVER, ROLES };
-static const enum role cast[] = {SENDER, SENDER, SENDER, COPIER, COPIER, BORROWER, BORROWER, POLLER, PASSING_SENDER, PASSING_RECEIVER};
+static const enum role cast[] = {SENDER,   SENDER,   SENDER, COPIER,         COPIER,
+                                 BORROWER, BORROWER, POLLER, PASSING_SENDER, PASSING_RECEIVER};
 enum { CAST = sizeof cast / sizeof cast[0] };
 
 struct table {
@@ -49,8 +50,8 @@ static uint32_t draw(struct company *company, uint32_t below)
 static void complain(struct table *table, const char *what, uint32_t number, long long detail)
 {
     if (atomic_fetch_add(&table->complaints, 1) == 0)
-        snprintf(table->complaint, sizeof table->complaint, "%s: message %u of life %u, %lld, %s", what, number % EACH, number / EACH,
-                 detail, detail < 0 ? wherry_why() : "");
+        snprintf(table->complaint, sizeof table->complaint, "%s: message %u of life %u, %lld, %s", what, number % EACH,
+                 number / EACH, detail, detail < 0 ? wherry_why() : "");
 }
 
 static size_t size_of(uint32_t number)
@@ -136,7 +137,8 @@ static void receive_for_ever(struct company *company, enum role role)
             return;
         }
         struct pollfd entry = {.fd = role == POLLER ? wherry_channel_receive_fd(receiver) : -1, .events = POLLIN};
-        for (uint32_t left = role == PASSING_RECEIVER ? 0 : 1 + draw(company, 4000); left > 0 && !table->receivers_stop; left--) {
+        for (uint32_t left = role == PASSING_RECEIVER ? 0 : 1 + draw(company, 4000); left > 0 && !table->receivers_stop;
+             left--) {
             wherry_time deadline = role == POLLER ? WHERRY_NOW : wherry_after(20 * WHERRY_MILLISECOND);
             result = role == BORROWER ? borrow_one(table, receiver, deadline) : copy_one(table, receiver, deadline);
             if (result < 0 && result != -EAGAIN && result != -ETIMEDOUT)
@@ -251,14 +253,16 @@ static void run_company(bool kept, unsigned kills)
         wherry_channel_close(keeper, WHERRY_NOW);
         test_is(wherry_channel_receive(first, NULL, 0, NULL, test_deadline()), 0);
         wherry_channel_close(first, WHERRY_NOW);
-    } else if (wherry_channel_open(company.url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &first) == 0) { /* what a crash left goes */
+    } else if (wherry_channel_open(company.url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &first) ==
+               0) { /* what a crash left goes */
         wherry_channel_close(first, WHERRY_NOW);
     }
     snprintf(path, sizeof path, "/dev/shm/wherry-%u/%s", (unsigned)geteuid(), test_word());
     ck_assert_msg(access(path, F_OK) != 0, "%s is left behind", path);
     size_t lost = count_lost(table);
-    printf("# %u kills, %u messages accepted, %zu lost (%u receivers killed that might have taken one with them)%s\n", kills,
-           table->accepted, lost, table->copies_killed, kept ? "" : "; those that went with a ring are among them");
+    printf("# %u kills, %u messages accepted, %zu lost (%u receivers killed that might have taken one with them)%s\n",
+           kills, table->accepted, lost, table->copies_killed,
+           kept ? "" : "; those that went with a ring are among them");
     fflush(stdout);
     ck_assert_msg(table->complaints == 0, "%u complaints: %s", table->complaints, table->complaint);
     ck_assert_msg(!kept || lost <= table->copies_killed, "%zu messages lost", lost);

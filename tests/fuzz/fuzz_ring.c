@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wherry/ring.h>
 #include <wherry/wherry.h>
 
 #include "base/sys.h"
@@ -301,8 +302,12 @@ static void send_with(unsigned i, unsigned how, struct fuzz_input *input)
 static void call(unsigned what, struct fuzz_input *input)
 {
     struct wherry_channel_stats stats;
+    struct wherry_ring_stat stat;
     unsigned i = what % ENDS, how = what / ENDS;
-    if (how == 63)
+    latest = wherry_now() + 2 * WHERRY_SECOND;
+    if (how == 57)
+        check_answer(wherry_ring_stat(url, &stat, sizeof stat));
+    else if (how == 63)
         stop_meddler();
     else if (how == 62)
         start_meddler(input);
@@ -310,10 +315,9 @@ static void call(unsigned what, struct fuzz_input *input)
         open_end(i, input);
     else if (how == 61)
         close_end(i);
-    else if (how == 60) {
-        latest = wherry_now() + 2 * WHERRY_SECOND;
+    else if (how == 60)
         check_answer(i < 2 ? wherry_channel_receive_fd(ends[i]) : wherry_channel_send_fd(ends[i]));
-    } else if (how == 59)
+    else if (how == 59)
         wherry_channel_interrupt(ends[i]);
     else if (how == 58)
         wherry_channel_stats(ends[i], &stats, sizeof stats);

@@ -245,7 +245,7 @@ static void plant_name(enum name_planted what, const char *path, const char *tar
     switch (what) {
     case LINK_TO_A_FILE:
         close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-        /* fallthrough */
+        __attribute__((fallthrough));
     case LINK_TO_A_RING:
     case LINK_TO_NOTHING:
         ck_assert_int_eq(symlink(target, path), 0);

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
+#include <wherry/ring.h>
 
 #include "unit/test_ring_kit.h"
 
@@ -314,6 +315,7 @@ static void locks_are(unsigned count)
 TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
 {
     struct wherry_channel *receivers[2], *senders[3];
+    struct wherry_ring_stat stat;
     receivers[0] = ring_open(ring_url(""), WHERRY_RECEIVE);
     for (int i = 0; i < 3; i++)
         senders[i] = ring_open(ring_url(""), WHERRY_SEND);
@@ -323,6 +325,9 @@ TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
     ring_refused(ring_url("capacity=8k"), WHERRY_SEND, WHERRY_NOW, -EINVAL, "capacity=");
     ring_refused(ring_url("places=8"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "places=");
     ring_refused(ring_url("keep=1"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "keep=");
+    test_ok(wherry_ring_stat(ring_url(""), &stat, sizeof stat));
+    ck_assert_uint_eq(stat.senders, 3);
+    ck_assert_uint_eq(stat.receivers, 2);
     locks_are(5);
     ring_close(senders[1]);
     locks_are(4);
