@@ -11,8 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "channel/channel.h"
 #include "crash/ring_scene.h"
 #include "harness.h"
+#include "ring/ring.h"
 #include "unit/pattern.h"
 
 static uint8_t data[BOOK_LARGEST];
@@ -274,6 +276,9 @@ static void be_opener(struct ring_run *run)
     ring_victim_mark();
     if (!run->stops || result < 0)
         return;
+    const struct wherry__ring *ring = channel->endpoint.state;
+    if (!wherry__life_named(ring->life, ring->directory, run->name))
+        book_complain(run->book, "the victim opened a ring that has lost its name");
     if (sends)
         say(run, channel, 56);
     finish(run, channel, NULL);

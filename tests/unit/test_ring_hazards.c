@@ -421,3 +421,41 @@ TEST(h13_the_sentence_names_the_damaged_file)
     ck_assert_msg(*behind == '\0' || *behind == ' ' || *behind == ';', "the path in \"%s\" is not the file's", wherry_why());
     ck_assert_int_eq(unlink(ring_path()), 0);
 }
+
+static const struct {
+    const char *name;
+    uint64_t word;
+    uint64_t position;
+} bad_words[] = {
+    {"uncommitted", 8, 0},
+    {"too_long", RING_COMMITTED | 2049, 0},
+    {"longest", UINT64_MAX, 0},
+    {"odd_position", RING_COMMITTED | 8, 4},
+};
+
+static void write_at(off_t at, uint64_t value)
+{
+    int fd = open(ring_path(), O_RDWR | O_CLOEXEC);
+    ck_assert_int_eq(pwrite(fd, &value, sizeof value, at), sizeof value);
+    close(fd);
+}
+
+/* A lane that holds nonsense is refused by a sender that comes to it, and left alone by receivers, who go on with the others. */
+TEST_TABLE(h13_a_lane_that_holds_no_messages_is_refused, bad_words)
+{
+    const off_t lane = (off_t)offsetof(struct ring_control, lanes);
+    struct wherry_channel *sender = ring_open(ring_url("keep=1&capacity=4k"), WHERRY_SEND);
+    uint64_t got;
+    ring_put(sender, 1);
+    ring_close(sender);
+    write_at(RING_CONTROL, bad_words[index].word);
+    write_at(lane + (off_t)offsetof(struct ring_lane, sender.position), 0); /* as if it had died before its note */
+    write_at(lane + (off_t)offsetof(struct ring_lane, receiver.position), bad_words[index].position);
+    ring_refused(ring_url(""), WHERRY_SEND, test_deadline(), -EBADMSG, "shm://");
+    struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
+    int result = wherry_channel_receive(receiver, &got, sizeof got, NULL, WHERRY_NOW);
+    ck_assert_msg(result == -EBADMSG || (result == -EAGAIN && bad_words[index].position), "%d", result);
+    ring_expect_nothing(receiver, WHERRY_NOW);
+    ring_close(receiver);
+    ck_assert_int_eq(unlink(ring_path()), 0);
+}

@@ -345,3 +345,30 @@ TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
     ring_close(receivers[1]);
     ck_assert_int_ne(access(ring_path(), F_OK), 0);
 }
+
+TEST(two_rings_of_one_process_have_nothing_to_do_with_each_other)
+{
+    char urls[2][300];
+    struct wherry_channel *receivers[2], *senders[2];
+    for (int i = 0; i < 2; i++) {
+        snprintf(urls[i], sizeof urls[i], "%s-%d", ring_url(""), i);
+        receivers[i] = ring_open(urls[i], WHERRY_RECEIVE);
+        senders[i] = ring_open(urls[i], WHERRY_SEND);
+    }
+    struct wherry_channel *third = ring_open(urls[0], WHERRY_SEND); /* of the older one, when both are there */
+    ring_put(third, 9);
+    ring_expect(receivers[0], 9);
+    ring_close(third);
+    ring_put(senders[0], 10);
+    ring_put(senders[1], 11);
+    ring_expect(receivers[1], 11);
+    ring_expect(receivers[0], 10);
+    ring_close(senders[0]);
+    ring_expect_end(receivers[0]);
+    ring_close(receivers[0]);
+    ring_expect_nothing(receivers[1], wherry_after(70 * WHERRY_MILLISECOND));
+    ring_put(senders[1], 12);
+    ring_expect(receivers[1], 12);
+    ring_close(senders[1]);
+    ring_close(receivers[1]);
+}
