@@ -69,6 +69,7 @@ struct wherry__ring {
     const uint8_t *lanes[RING_PLACES];
     uint64_t mapped, bad;   /* bits of lanes: mapped; found to hold nonsense */
     unsigned current, streak;
+    unsigned prompt;        /* spins in a row that found a message at once */
     uint64_t largest;       /* bytes of a message that is believed: half of the capacity, or max_message */
     uint64_t hot_count;     /* messages taken that `receiver.messages` does not say yet */
     unsigned hot_left;      /* messages that the short way may take from the lane below; 0: go the long way */

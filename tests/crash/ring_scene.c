@@ -422,7 +422,8 @@ void ring_run_end(struct ring_run *run, bool returned)
     if (!check(access(path, F_OK) != 0, "the ring's file is left behind"))
         unlink(path);
     enum book_grace grace = grace_of(run->scene.call);
-    bool marks = may_mark(run->scene.call) && !(run->stops && run->scene.call != CALL_RECOVER_LOAN);
+    bool marks = may_mark(run->scene.call) && !(run->stops && run->scene.call != CALL_RECOVER_LOAN) &&
+                 !(returned && run->scene.call == CALL_CLOSE_HOLDING); /* what a close gave back nobody had */
     book_judge(run->book, returned && grace == BOOK_ONE ? BOOK_NONE : grace, marks);
     run->recovery = run->book->entries[first_new()].at - run->released;
 }
