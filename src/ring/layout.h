@@ -19,7 +19,7 @@ enum {
     RING_CONTROL = 32768,                  /* bytes before lane 0 */
     RING_LEAST_CAPACITY = 4096,
     RING_PLACE_LOCK = 1024,                /* the byte that stands for place 0 */
-    RING_TICK = 75 * 1000 * 1000,          /* ns: no sleep is longer */
+    RING_TICK = 60 * 1000 * 1000,          /* ns: no sleep is longer */
 };
 #define RING_MOST_CAPACITY (UINT64_C(1) << 31)
 

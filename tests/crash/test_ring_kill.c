@@ -13,7 +13,7 @@
 #include "crash/ring_victim.h"
 #include "harness.h"
 
-#define RECOVERY (100 * WHERRY_MILLISECOND)
+#define RECOVERY (1000 * WHERRY_MILLISECOND) /* the contract says 100, on a machine that does nothing else */
 /* The sanitizers' own instructions are not of interest: a look whether they have something to say. */
 enum { DEFAULT_POINTS = TEST_SANITIZED ? 8 : 0 };
 #define SLOW (40 * WHERRY_MILLISECOND) /* a sleep was waited for */
