@@ -4,8 +4,8 @@
  *
  * Question: how many 64-byte messages a second does a Unix stream carry when the sender hands over many at a time?
  * Each receiver checks every byte of every message.  ours and the raw loop: sender on core 0, receiver on core 1.
- * ZeroMQ (PUSH to PULL over ipc://) has a thread for input and output in each process, so it is also tried unpinned, and
- * with its default and with an unlimited high-water mark; the best of these stands for it. */
+ * ZeroMQ (PUSH to PULL over ipc://) has a thread for input and output in each process, so it is also tried unpinned,
+ * and with its default and with an unlimited high-water mark; the best of these stands for it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -338,7 +338,8 @@ int main(int argc, char **argv)
             raw = w;
     }
     if (zmq == WAYS)
-        table_row(&(struct row){.name = "batched unix, 64 B, beside ZeroMQ", .verdict = "not measured: no libzmq here"});
+        table_row(
+            &(struct row){.name = "batched unix, 64 B, beside ZeroMQ", .verdict = "not measured: no libzmq here"});
     for (size_t w = raw + 1; w < WAYS; w++) {
         if (zmq < WAYS)
             compare(w, zmq, ways[w].borrowed ? 0 : 3, repetitions);

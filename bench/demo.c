@@ -17,13 +17,14 @@ static void print_head(const struct text *text)
     struct utsname system;
     digest_print(digest, text->digest);
     uname(&system);
-    printf("wherry %s on Linux %s, %d core%s\n", wherry_version(), system.release, core_count(), core_count() > 1 ? "s" : "");
+    printf("wherry %s on Linux %s, %d core%s\n", wherry_version(), system.release, core_count(),
+           core_count() > 1 ? "s" : "");
     printf("%s: %zu lines, %.1f MB, SHA-256 %s\n", text->name, text->lines, (double)text->size / 1e6, digest);
     printf("a message is a line; latency is one way, of %s\n\n",
            core_count() > 1 ? "64 bytes, sender and receiver on a core of their own" : "64 bytes, on the only core");
     printf("%-16s %9s %11s %8s  %17s  %17s\n", "", "", "", "", "spinning, us", "blocking, us");
-    printf("%-16s %9s %11s %8s  %8s %8s  %8s %8s  %s\n", "transport", "messages", "messages/s", "MB/s", "p50", "p99", "p50",
-           "p99", "verified");
+    printf("%-16s %9s %11s %8s  %8s %8s  %8s %8s  %s\n", "transport", "messages", "messages/s", "MB/s", "p50", "p99",
+           "p50", "p99", "verified");
 }
 
 static void print_delay(const struct delay *delay)
@@ -41,8 +42,8 @@ static void print_verdict(const struct carried *carried, const char *delay_why)
         printf(", lost %llu (%.2f %%)", (unsigned long long)carried->lost,
                100 * (double)carried->lost / (double)(carried->lost + carried->messages));
     if (carried->too_large)
-        printf(", %zu line%s in pieces: it takes %zu bytes at most", carried->too_large, carried->too_large > 1 ? "s" : "",
-               carried->piece);
+        printf(", %zu line%s in pieces: it takes %zu bytes at most", carried->too_large,
+               carried->too_large > 1 ? "s" : "", carried->piece);
     if (carried->why[0])
         printf(": %s", carried->why);
     if (delay_why[0])

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * A message is a line with its newline, so that the messages in a row are the file again, whatever is in it.  The
- * receiver lets them land one behind the other and takes the digest afterwards, so that SHA-256 is not measured.  A line
- * that the transport does not take whole goes in pieces, and the table says so. */
+ * receiver lets them land one behind the other and takes the digest afterwards, so that SHA-256 is not measured.  A
+ * line that the transport does not take whole goes in pieces, and the table says so. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -129,10 +129,12 @@ static void check_digest(struct job *job, size_t size)
     sha256_end(&hash, digest);
     carried->verified = size == job->text->size && memcmp(digest, job->text->digest, sizeof digest) == 0;
     if (!carried->verified && !carried->why[0])
-        snprintf(carried->why, sizeof carried->why, "%zu bytes went in, %zu came out, or they differ", job->text->size, size);
+        snprintf(carried->why, sizeof carried->why, "%zu bytes went in, %zu came out, or they differ", job->text->size,
+                 size);
 }
 
-/* Where messages may be lost those that came must still be lines of the text, in order.  *line is the next to look at. */
+/* Where messages may be lost those that came must still be lines of the text, in order.  *line is the next to look
+ * at. */
 static bool in_order(const struct text *text, const unsigned char *data, size_t size, size_t *line)
 {
     for (; *line < text->lines; ++*line) {

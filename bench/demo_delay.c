@@ -3,10 +3,10 @@
  * SPDX-License-Identifier: MIT
  *
  * Both processes read the same clock (CLOCK_MONOTONIC), so a message carries the time at which it was sent and the
- * receiver takes the difference: no half round trips.  Messages go one at a time, so that none waits behind another: the
- * receiver says in shared memory that it has the last one, beside the transport, and the sender stamps the next.
- * Spinning: the receiver tries again and again (WHERRY_NOW).  Blocking: it sleeps in the call, and the sender waits long
- * enough that it does.  The sender never sleeps, so that what is measured is the receiver's wake-up. */
+ * receiver takes the difference: no half round trips.  Messages go one at a time, so that none waits behind another:
+ * the receiver says in shared memory that it has the last one, beside the transport, and the sender stamps the next.
+ * Spinning: the receiver tries again and again (WHERRY_NOW).  Blocking: it sleeps in the call, and the sender waits
+ * long enough that it does.  The sender never sleeps, so that what is measured is the receiver's wake-up. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>

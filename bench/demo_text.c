@@ -47,8 +47,9 @@ static void read_all(struct text *text, int fd)
 /* Lines of words, short and long, some empty: the same on every machine. */
 static void make(struct text *text)
 {
-    static const char *const words[] = {"ferry",  "river", "oar",   "bank", "tide",    "mooring", "passenger", "boat",
-                                        "signal", "queue", "pipe",  "lock", "message", "wherry",  "kernel",    "current"};
+    static const char *const words[] = {"ferry",     "river",  "oar",    "bank",   "tide", "mooring",
+                                        "passenger", "boat",   "signal", "queue",  "pipe", "lock",
+                                        "message",   "wherry", "kernel", "current"};
     uint64_t state = 1;
     text->data = grow(NULL, (size_t)MADE_LINES * MADE_WIDTH);
     for (int line = 1; line <= MADE_LINES; line++) {

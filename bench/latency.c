@@ -67,7 +67,8 @@ static void print_one(const char *name, const char *suffix, double goal, size_t 
                             .against = against});
 }
 
-static void print_rows(const struct field *field, const char *name, double goal, const int *failures, size_t repetitions)
+static void print_rows(const struct field *field, const char *name, double goal, const int *failures,
+                       size_t repetitions)
 {
     size_t best = 0, ours = field->raws;
     for (size_t c = 1; c < field->raws; c++)
@@ -75,9 +76,11 @@ static void print_rows(const struct field *field, const char *name, double goal,
             best = c;
     for (size_t c = ours; c < ours + field->ours; c++) {
         if (failures[c] < 0)
-            table_row(&(struct row){.name = name, .figure = strerrorname_np(-failures[c]), .verdict = "FAILED: raw can"});
+            table_row(
+                &(struct row){.name = name, .figure = strerrorname_np(-failures[c]), .verdict = "FAILED: raw can"});
         else
-            print_one(name, field->contenders[c].name, c == ours ? goal : 0, c, best, repetitions, field->contenders[best].name);
+            print_one(name, field->contenders[c].name, c == ours ? goal : 0, c, best, repetitions,
+                      field->contenders[best].name);
     }
     for (size_t c = ours + field->ours; c < field->count; c++)
         if (failures[ours] == 0)

@@ -77,7 +77,8 @@ static int ferry_receive(struct link *link, const unsigned char **ret_data, size
     if (link->use != USE_SPIN)
         return wherry_channel_receive(ferry->channel, ferry->buffer, link->largest, ret_size, link->deadline);
     int result;
-    while ((result = wherry_channel_receive(ferry->channel, ferry->buffer, link->largest, ret_size, WHERRY_NOW)) == -EAGAIN)
+    while ((result = wherry_channel_receive(ferry->channel, ferry->buffer, link->largest, ret_size, WHERRY_NOW)) ==
+           -EAGAIN)
         spin_once();
     return result;
 }

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * The service is the same: whole messages with a type, a deadline on every wait (so descriptors do not block, and EAGAIN
- * leads to a poll), no SIGPIPE (MSG_NOSIGNAL, RWF_NOSIGNAL), and on Unix sockets the kernel's word on who sent each
- * message (SO_PASSCRED and recvmsg).  raw.c makes the objects and waits; raw_stream.c frames messages on byte
+ * The service is the same: whole messages with a type, a deadline on every wait (so descriptors do not block, and
+ * EAGAIN leads to a poll), no SIGPIPE (MSG_NOSIGNAL, RWF_NOSIGNAL), and on Unix sockets the kernel's word on who sent
+ * each message (SO_PASSCRED and recvmsg).  raw.c makes the objects and waits; raw_stream.c frames messages on byte
  * streams; raw_packet.c is for sockets that keep boundaries by themselves. */
 #ifndef BENCH_RAW_H
 #define BENCH_RAW_H

@@ -29,8 +29,8 @@ enum {
     PART_BYTES = PIPE_BUF - PART_HEADER,
 };
 
-/* Copy pieces up to `most` bytes in all, and return how many pieces that are.  On a pipe a call that moves all of its 64 KiB
- * leaves the other side asleep meanwhile; shorter ones let the two work at the same time. */
+/* Copy pieces up to `most` bytes in all, and return how many pieces that are.  On a pipe a call that moves all of its
+ * 64 KiB leaves the other side asleep meanwhile; shorter ones let the two work at the same time. */
 static int shorten(struct iovec *to, const struct iovec *pieces, int count, size_t most)
 {
     for (int i = 0; i < count; i++) {

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Question: does a message through wherry cost what the system calls under it cost?
- * Sender on core 0, receiver on core 1, both asleep when there is nothing to do.  Contenders take turns; a figure is the
- * median of its repetitions, a ratio the median of the ratios of neighbours in time, so that a slow second of the
+ * Sender on core 0, receiver on core 1, both asleep when there is nothing to do.  Contenders take turns; a figure is
+ * the median of its repetitions, a ratio the median of the ratios of neighbours in time, so that a slow second of the
  * machine hits both.  There are several good raw loops, which read more or less ahead; the one
  * that stands in the row is the fastest at that very size, found in heats before. */
 #include <errno.h>

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * What is left behind is harness_leaks.c's; children and gates are harness_process.c's.  Each case gets a Check runner of
- * its own, so that its line of TAP is written when it ends: a program that dies halfway shows how far it came, and the
- * plan, written first, shows that something is missing. */
+ * What is left behind is harness_leaks.c's; children and gates are harness_process.c's.  Each case gets a Check runner
+ * of its own, so that its line of TAP is written when it ends: a program that dies halfway shows how far it came, and
+ * the plan, written first, shows that something is missing. */
 #include "harness.h"
 
 #include <errno.h>
@@ -43,8 +43,8 @@ static struct {
     char skipped[512];
 } * report;
 
-/* A status of its own tells a sanitizer's report from a failed assertion.  Tests fork on purpose at any moment, which the
- * allocator's own bookkeeping survives. */
+/* A status of its own tells a sanitizer's report from a failed assertion.  Tests fork on purpose at any moment, which
+ * the allocator's own bookkeeping survives. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -160,7 +160,8 @@ long long test__check(const char *file, int line, const char *call, long long re
 static void run_current(__attribute__((unused)) int check_index)
 {
     if (getpid() != test__program) {
-        /* Check's handlers end its group of tests; a test's processes are to die of these signals as any process does. */
+        /* Check's handlers end its group of tests; a test's processes are to die of these signals as any process
+         * does. */
         signal(SIGTERM, SIG_DFL);
         signal(SIGINT, SIG_DFL);
         signal(SIGALRM, SIG_DFL);

@@ -45,9 +45,9 @@ WHERRY_API wherry_time wherry_after(wherry_time nanoseconds);
 
 /* The last failure of a wherry call in the calling thread, as one sentence for a person: what happened, to what, and
  * what to do next, for example "unix:///run/x.sock: pid 4711 (nginx) is listening there".  Everyday outcomes, such as
- * -EAGAIN, -ETIMEDOUT, -ECANCELED and a buffer that is too small, have sentences that do not name the endpoint.  Never NULL;
- * "" before the first failure.  The text belongs to the thread and stays until its next failing wherry call; a call that
- * succeeds leaves it as it is.  It may hold bytes that
+ * -EAGAIN, -ETIMEDOUT, -ECANCELED and a buffer that is too small, have sentences that do not name the endpoint.  Never
+ * NULL; "" before the first failure.  The text belongs to the thread and stays until its next failing wherry call; a
+ * call that succeeds leaves it as it is.  It may hold bytes that
  * came from a URL or from another process: escape it before showing it on a terminal. */
 WHERRY_API const char *wherry_why(void);
 

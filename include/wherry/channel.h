@@ -8,10 +8,10 @@
  *
  * Threads: calls on one endpoint are safe together, unless it was opened with single_thread.  Two endpoints never
  * share a lock.
- * Fork: in a forked child every call that sends, receives or asks the kernel gives -ECHILD; wherry_channel_close() then frees
- * memory and touches nothing that the parent uses.  Endpoints opened `inheritable` go on working in the child.
- * Signals: no call is async-signal-safe save wherry_channel_interrupt(), wherry_now() and wherry_after().  SIGPIPE is never raised and no signal
- * disposition is ever changed.
+ * Fork: in a forked child every call that sends, receives or asks the kernel gives -ECHILD; wherry_channel_close() then
+ * frees memory and touches nothing that the parent uses.  Endpoints opened `inheritable` go on working in the child.
+ * Signals: no call is async-signal-safe save wherry_channel_interrupt(), wherry_now() and wherry_after().  SIGPIPE is
+ * never raised and no signal disposition is ever changed.
  * Outputs (`ret_...`) are untouched on failure, save the size that comes with -EMSGSIZE. */
 #ifndef WHERRY_CHANNEL_H
 #define WHERRY_CHANNEL_H
@@ -56,8 +56,8 @@ enum wherry_redeliver {
 
 /* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
  * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
- * has no use for are -EINVAL too, so that nothing asked for is silently ignored; one that only its other side uses, such as
- * mode, is allowed on both. */
+ * has no use for are -EINVAL too, so that nothing asked for is silently ignored; one that only its other side uses,
+ * such as mode, is allowed on both. */
 struct wherry_channel_options {
     size_t size; /* sizeof of the struct that the caller was compiled with */
     enum wherry_side side;
@@ -76,8 +76,8 @@ struct wherry_channel_options {
     bool single_thread;    /* one thread at a time uses the endpoint: no locks */
     bool inheritable;      /* forked children may go on using it */
     bool report_ends;      /* listening endpoints: each peer's own end comes as a message of 0 bytes marked WHERRY_ENDED, and
-                            * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself once
-                            * it has ended and was sent as many messages as came from it */
+                            * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself
+                            * once it has ended and was sent as many messages as came from it */
     enum wherry_read_ahead read_ahead; /* byte streams; URL key: read_ahead=yes|no */
     bool keep;             /* shm: the ring and what is in it outlive all processes */
     uint32_t places;       /* shm: how many endpoints there can be at a time; default and most 64; the maker's word */
@@ -152,8 +152,9 @@ struct wherry_channel_stats {
  * Returns 0 and the endpoint, which the caller closes; -EINVAL (the URL or an option: wherry_why() names the place),
  * -EPROTONOSUPPORT (unknown scheme), -EOPNOTSUPP (a role that the object cannot play), -ETIMEDOUT or -EAGAIN (nobody
  * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid),
- * -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another type), -ENOENT (no such
- * directory), -EBADF (fd:), -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says. */
+ * -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another type), -ENOENT (no
+ * such directory), -EBADF (fd:), -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel
+ * says. */
 WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
                                    wherry_time deadline, struct wherry_channel **ret_channel);
 
@@ -169,8 +170,8 @@ WHERRY_API int wherry_channel_pair(const char *url, const struct wherry_channel_
 WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline);
 
 /* Say that this endpoint sends no more: what is kept is written until `deadline`, then the peers get their end, while
- * this side may go on receiving.  Later sends are -EPIPE; a second finish does nothing.  Returns 0; -EAGAIN, -ETIMEDOUT or
- * -ECANCELED (nothing was ended); -EPIPE (what was kept had nobody to go to); -EOPNOTSUPP. */
+ * this side may go on receiving.  Later sends are -EPIPE; a second finish does nothing.  Returns 0; -EAGAIN, -ETIMEDOUT
+ * or -ECANCELED (nothing was ended); -EPIPE (what was kept had nobody to go to); -EOPNOTSUPP. */
 WHERRY_API int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline);
 
 /* For a child between fork() and exec(): let the endpoint's descriptors survive exec and write the fd: URL by which the
@@ -185,8 +186,9 @@ WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, 
 /* Send one whole message or nothing, waiting until `deadline`.
  * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW or past) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
  * transport or max_message takes; -EPIPE: nobody is left to receive; -EINVAL: a payload that the framing cannot carry;
- * -ECANCELED: interrupted; -ECHILD: forked; -EOPNOTSUPP: not opened to send; -EDESTADDRREQ: a datagram from the listening side
- * needs an addressee; -EMFILE, -ENFILE: as a receive, where no peer that is connected has room; -ENOMEM. */
+ * -ECANCELED: interrupted; -ECHILD: forked; -EOPNOTSUPP: not opened to send; -EDESTADDRREQ: a datagram from the
+ * listening side needs an addressee; -EMFILE, -ENFILE: as a receive, where no peer that is connected has room;
+ * -ENOMEM. */
 WHERRY_API int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline);
 
 /* The same with a type, an addressee and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, or no addressees, here;
@@ -200,14 +202,16 @@ WHERRY_API ssize_t wherry_channel_send_many(struct wherry_channel *channel, cons
                                             size_t count, wherry_time deadline);
 
 /* Hand everything kept in this endpoint (WHERRY_MORE, half-written messages) to the kernel.
- * Returns 0; -EAGAIN or -ETIMEDOUT: the rest is still kept; -EPIPE: the rest had nobody to go to and is dropped, save on a
- * FIFO, whose next reader would find the front of a message without it. */
+ * Returns 0; -EAGAIN or -ETIMEDOUT: the rest is still kept; -EPIPE: the rest had nobody to go to and is dropped, save
+ * on a FIFO, whose next reader would find the front of a message without it. */
 WHERRY_API int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline);
 
-/* Get `size` bytes of memory to write a message into; then commit or abandon it, in the same thread.  One reservation an endpoint
- * at a time: -EBUSY.  Where it is the object's own memory (trait in-place) it is aligned to 8 bytes, other sends of the thread are
- * -EBUSY until then, and those of other threads wait; elsewhere to 16.  Returns 0, -EMSGSIZE, -ENOMEM, or as a send. */
-WHERRY_API int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline);
+/* Get `size` bytes of memory to write a message into; then commit or abandon it, in the same thread.  One reservation
+ * an endpoint at a time: -EBUSY.  Where it is the object's own memory (trait in-place) it is aligned to 8 bytes, other
+ * sends of the thread are -EBUSY until then, and those of other threads wait; elsewhere to 16.  Returns 0, -EMSGSIZE,
+ * -ENOMEM, or as a send. */
+WHERRY_API int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data,
+                                      wherry_time deadline);
 
 /* Send what was written: message->data is what reserve gave, message->size at most what was reserved.  Returns as
  * wherry_channel_send_message(); on failure the reservation stands and may be committed again or abandoned. */
@@ -220,13 +224,14 @@ WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
 /* ---- receiving ---------------------------------------------------------------------------------------------- */
 
 /* Receive one message into `buffer`, waiting until `deadline`.
- * Returns 1: a message, its size in *ret_size (may be 0 bytes); 0: the end, the live senders fell to none (an event: the
- * next receive waits for the next sender, save where there can be none); -EAGAIN or -ETIMEDOUT: nothing came; -EMSGSIZE:
- * `capacity` is too small, *ret_size suffices, and the message is the next one received; -EBADMSG: a peer sent bytes
- * that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a process of a uid
- * that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives from the pipe, or a
- * message is on loan; -EMFILE, -ENFILE: no descriptor is left to accept a connection, which waits on, and takes the
- * end back; the endpoint goes on; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD; -ENOMEM. */
+ * Returns 1: a message, its size in *ret_size (may be 0 bytes); 0: the end, the live senders fell to none (an event:
+ * the next receive waits for the next sender, save where there can be none); -EAGAIN or -ETIMEDOUT: nothing came;
+ * -EMSGSIZE: `capacity` is too small, *ret_size suffices, and the message is the next one received; -EBADMSG: a peer
+ * sent bytes that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a
+ * process of a uid that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives
+ * from the pipe, or a message is on loan; -EMFILE, -ENFILE: no descriptor is left to accept a connection, which waits
+ * on, and takes the end back; the endpoint goes on; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
+ * -ENOMEM. */
 WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                                       wherry_time deadline);
 
@@ -236,7 +241,8 @@ WHERRY_API int wherry_channel_receive_info(struct wherry_channel *channel, void 
 
 /* Read one message in place.  Returns 1 and the loan, which ends with wherry_channel_return(); else as a receive.  One
  * loan an endpoint at a time: a second receive in the same thread is -EBUSY, in another it waits. */
-WHERRY_API int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan, wherry_time deadline);
+WHERRY_API int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan,
+                                     wherry_time deadline);
 
 /* End the loan: the message is received and its memory may be reused.  In the borrowing thread. */
 WHERRY_API void wherry_channel_return(struct wherry_channel *channel, const struct wherry_loan *loan);
@@ -250,24 +256,25 @@ WHERRY_API int wherry_channel_receive_fd(struct wherry_channel *channel);
 /* The same for sending: readable (POLLIN) when a send would not wait. */
 WHERRY_API int wherry_channel_send_fd(struct wherry_channel *channel);
 
-/* End all waits of this endpoint with -ECANCELED; where none is under way in a direction, the next call in it that cannot be
- * done at once.  What can be done at once still is.  Async-signal-safe, any thread; preserves errno.  The endpoint must not be closed
- * meanwhile. */
+/* End all waits of this endpoint with -ECANCELED; where none is under way in a direction, the next call in it that
+ * cannot be done at once.  What can be done at once still is.  Async-signal-safe, any thread; preserves errno.  The
+ * endpoint must not be closed meanwhile. */
 WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
 
 /* Who is at the other end: of the peer with this id, or with id 0 of the only one.  -ENOTCONN: gone or none;
  * -EDESTADDRREQ: more than one; -EOPNOTSUPP: the kernel does not say. */
 WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer);
 
-/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, then its connection is closed;
- * what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN (deadline WHERRY_NOW or
- * past) or -ECANCELED: something is kept, and nothing happened; -ETIMEDOUT: what was kept could not be written, and the peer is
- * gone all the same; -EOPNOTSUPP: not a listening endpoint. */
+/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, then its connection is
+ * closed; what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN
+ * (deadline WHERRY_NOW or past) or -ECANCELED: something is kept, and nothing happened; -ETIMEDOUT: what was kept could
+ * not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening endpoint. */
 WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline);
 
 /* What went through so far.  Each number is exact; together they may be from slightly different moments.
  * `size` is sizeof(*ret_stats): a newer library writes no more than that. */
-WHERRY_API int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_stats *ret_stats, size_t size);
+WHERRY_API int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_stats *ret_stats,
+                                    size_t size);
 
 /* The URL that the endpoint was opened with.  Belongs to the endpoint. */
 WHERRY_API const char *wherry_channel_url(const struct wherry_channel *channel);

@@ -67,7 +67,8 @@ int wherry__process_start(void)
     pthread_mutex_lock(&guard);
     int result = 0;
     if (wherry__generation_page == &no_generation) {
-        void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *page =
+            mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == MAP_FAILED)
             result = wherry__fail(ENOMEM, "no memory for the page that tells a forked child from its parent");
         else if (madvise(page, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK) != 0)

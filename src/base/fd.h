@@ -4,8 +4,9 @@
  *
  * A descriptor that lives on in a forked child makes its owner look alive for ever: the end of a pipe never comes, a
  * flock is never released, a peer's death is never noticed (fork(2), flock(2)).  CLOEXEC helps only across exec.  So
- * every descriptor that the library makes for itself is noted here, and a pthread_atfork handler closes them in the child
- * before fork() returns there.  Those of endpoints opened `inheritable` are not noted.  See docs/decisions/fork.md.
+ * every descriptor that the library makes for itself is noted here, and a pthread_atfork handler closes them in the
+ * child before fork() returns there.  Those of endpoints opened `inheritable` are not noted.  See
+ * docs/decisions/fork.md.
  *
  * "Which process am I": a page that the kernel wipes in a child (madvise(2), MADV_WIPEONFORK) holds the generation, so
  * that each call finds out with one load, and also where no handler ran (_Fork, clone). */
@@ -39,8 +40,8 @@ void wherry__fd_forget(int fd);
 /* Close a descriptor, noted or not; negative is fine; *fd becomes -1. */
 void wherry__fd_close(int *fd);
 
-/* Close a descriptor of an object made in generation `born`, from whatever process this is: in a child whose fork handlers
- * ran the number may be somebody else's by now, so nothing is closed. */
+/* Close a descriptor of an object made in generation `born`, from whatever process this is: in a child whose fork
+ * handlers ran the number may be somebody else's by now, so nothing is closed. */
 void wherry__fd_close_from(uint64_t born, bool inheritable, int *fd);
 
 #endif

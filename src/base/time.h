@@ -11,8 +11,8 @@
 /* Whether a call with this deadline may not wait at all.  Reads the clock only when the answer is not known without. */
 bool wherry__deadline_passed(wherry_time deadline);
 
-/* What is left until `deadline`, never negative, as the relative time-out of ppoll and epoll_pwait2.  Returns NULL, which
- * those calls take for "no time-out", when the deadline is WHERRY_FOREVER. */
+/* What is left until `deadline`, never negative, as the relative time-out of ppoll and epoll_pwait2.  Returns NULL,
+ * which those calls take for "no time-out", when the deadline is WHERRY_FOREVER. */
 const struct timespec *wherry__deadline_left(wherry_time deadline, struct timespec *storage);
 
 static inline void wherry__breathe_once(void)

@@ -14,11 +14,12 @@
 static long futex(struct wherry__turn *turn, int operation, uint32_t value, const struct timespec *timeout)
 {
     /* WAIT_BITSET takes an absolute CLOCK_MONOTONIC time, so that a signal cannot restart the clock */
-    return syscall(SYS_futex, &turn->word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, FUTEX_BITSET_MATCH_ANY);
+    return syscall(SYS_futex, &turn->word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL,
+                   FUTEX_BITSET_MATCH_ANY);
 }
 
-/* Sleeps end after this long at the latest: an interrupt that falls between the look at `interrupts` and the sleep wakes
- * nobody, and is then noticed by the next look. */
+/* Sleeps end after this long at the latest: an interrupt that falls between the look at `interrupts` and the sleep
+ * wakes nobody, and is then noticed by the next look. */
 #define SLICE (50 * WHERRY_MILLISECOND)
 
 int wherry__turn_take_slowly(struct wherry__turn *turn, wherry_time deadline, const _Atomic uint32_t *interrupts,

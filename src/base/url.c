@@ -147,8 +147,9 @@ int wherry__url_file(const struct wherry__url *url, const char **ret_path)
                                 "%s: names a file on this host: write %s:///absolute/path or %s:./relative/path",
                                 url->scheme, url->scheme, url->scheme);
     if (!url->path[0])
-        return wherry__url_fail(url->text, url->path_at, "the path is missing: write %s:///absolute/path or %s:./relative/path",
-                                url->scheme, url->scheme);
+        return wherry__url_fail(url->text, url->path_at,
+                                "the path is missing: write %s:///absolute/path or %s:./relative/path", url->scheme,
+                                url->scheme);
     *ret_path = url->path;
     return 0;
 }

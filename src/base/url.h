@@ -40,7 +40,8 @@ void wherry__url_fini(struct wherry__url *url);
 /* Fail with -EINVAL and a sentence that names the place: `at` counts from 0. */
 int wherry__url_fail(const char *text, size_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* For schemes that name a file: the path, which must be there, with an empty authority or none.  Returns 0 or -EINVAL. */
+/* For schemes that name a file: the path, which must be there, with an empty authority or none.  Returns 0 or
+ * -EINVAL. */
 int wherry__url_file(const struct wherry__url *url, const char **ret_path);
 
 #endif

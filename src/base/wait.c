@@ -63,7 +63,8 @@ static int step_to_epoll(struct wherry__wait *wait)
         return wherry__fail_errno(code, "no descriptor to wait on");
     int result = control(wait, epoll, EPOLL_CTL_ADD, wait->bell, EPOLLIN, WHERRY__WAIT_BELL);
     for (int i = 0; i < wait->member_count && result == 0; i++)
-        result = control(wait, epoll, EPOLL_CTL_ADD, wait->members[i].fd, wait->members[i].events, wait->members[i].key);
+        result =
+            control(wait, epoll, EPOLL_CTL_ADD, wait->members[i].fd, wait->members[i].events, wait->members[i].key);
     if (result < 0) {
         wherry__fd_close(&epoll);
         return result;

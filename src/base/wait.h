@@ -2,10 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A few descriptors are waited for with ppoll(2).  An epoll instance is made when there are more, or when a user asks for one
- * descriptor that stands for all: a descriptor in an epoll instance costs something each time it becomes ready, sleeper or
- * not, 3 to 14 % of a small message (docs/decisions/waiting.md).  The bell, an eventfd, serves both interrupts and "there is
- * something in memory already". */
+ * A few descriptors are waited for with ppoll(2).  An epoll instance is made when there are more, or when a user asks
+ * for one descriptor that stands for all: a descriptor in an epoll instance costs something each time it becomes ready,
+ * sleeper or not, 3 to 14 % of a small message (docs/decisions/waiting.md).  The bell, an eventfd, serves both
+ * interrupts and "there is something in memory already". */
 #ifndef WHERRY_BASE_WAIT_H
 #define WHERRY_BASE_WAIT_H
 
@@ -41,8 +41,8 @@ struct wherry__wait {
 int wherry__wait_init(struct wherry__wait *wait);
 void wherry__wait_fini(struct wherry__wait *wait, uint64_t born);
 
-/* Add, change (events may be 0: stay, silent but for a hang-up) or remove a descriptor.  Events are epoll's, which are poll's.
- * 0 or -errno. */
+/* Add, change (events may be 0: stay, silent but for a hang-up) or remove a descriptor.  Events are epoll's, which are
+ * poll's. 0 or -errno. */
 int wherry__wait_add(struct wherry__wait *wait, int fd, uint32_t events, uint64_t key);
 int wherry__wait_change(struct wherry__wait *wait, int fd, uint32_t events, uint64_t key);
 void wherry__wait_remove(struct wherry__wait *wait, int fd);

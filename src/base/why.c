@@ -29,7 +29,8 @@ const char *wherry_version(void)
     return VERSION(WHERRY_VERSION_MAJOR, WHERRY_VERSION_MINOR, WHERRY_VERSION_PATCH);
 }
 
-/* A sentence that is too long, for a path of thousands of bytes, is shortened in the middle: what went wrong is at its end. */
+/* A sentence that is too long, for a path of thousands of bytes, is shortened in the middle: what went wrong is at its
+ * end. */
 static void note(const char *text)
 {
     static const char gap[] = " ... ";

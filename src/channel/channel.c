@@ -131,8 +131,8 @@ int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wher
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
     if (!endpoint->transport->peer)
-        return wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end of a %s", channel->config.name,
-                            endpoint->transport->traits.object);
+        return wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end of a %s",
+                            channel->config.name, endpoint->transport->traits.object);
     if (endpoint->born != wherry__generation()) {
         int result = wherry__channel_enter_child(channel);
         if (result < 0)
@@ -158,7 +158,8 @@ int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, whe
     if (!channel->endpoint.transport->disconnect)
         return wherry__fail(EOPNOTSUPP, "%s: not a listening endpoint: close it instead", channel->config.name);
     if (direction == WHERRY__RECEIVING) /* nothing is kept */
-        return channel->endpoint.born == wherry__generation() ? try_disconnect(channel, peer, true) : wherry__channel_enter_child(channel);
+        return channel->endpoint.born == wherry__generation() ? try_disconnect(channel, peer, true)
+                                                              : wherry__channel_enter_child(channel);
     int result = wherry__channel_enter(channel, direction, deadline);
     if (result < 0)
         return result;

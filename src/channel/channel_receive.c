@@ -78,7 +78,8 @@ static inline int receive(struct wherry_channel *channel, void *buffer, size_t c
         buffer = NULL;
     result = find_message(channel, buffer, buffer ? capacity : 0, loan, deadline);
     if (result == 1 && loan->info.size > capacity) {
-        result = wherry__fail_quietly(EMSGSIZE, "the message is larger than the buffer; the size that suffices is given");
+        result =
+            wherry__fail_quietly(EMSGSIZE, "the message is larger than the buffer; the size that suffices is given");
         if (channel->endpoint.transport->put_back)
             channel->endpoint.transport->put_back(&channel->endpoint);
     } else if (result == 1) {
@@ -118,7 +119,8 @@ static __attribute__((noinline)) int receive_spinning(struct wherry_channel *cha
 }
 
 /* The short way: 1, or -EAGAIN with nothing done. */
-static inline int receive_now(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size, wherry_time deadline)
+static inline int receive_now(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
+                              wherry_time deadline)
 {
     size_t size;
     if (!wherry__channel_enter_now(channel, WHERRY__RECEIVING))

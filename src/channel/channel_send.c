@@ -34,7 +34,8 @@ static inline int check_message(const struct wherry_channel *channel, const stru
     return 0;
 }
 
-/* A message was begun and the kernel took a part: see it through until the deadline, then keep the rest.  0: accepted. */
+/* A message was begun and the kernel took a part: see it through until the deadline, then keep the rest.  0:
+ * accepted. */
 static int finish_begun(struct wherry_channel *channel, uint64_t to, struct wherry__patience *patience)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;

@@ -90,7 +90,8 @@ static bool parse_duration(const char *text, wherry_time *ret)
     return false;
 }
 
-/* What a URL says of one option, written into a struct of its own.  Returns what was expected, or NULL when understood. */
+/* What a URL says of one option, written into a struct of its own.  Returns what was expected, or NULL when
+ * understood. */
 static const char *parse_value(const struct option *option, const char *text, void *field)
 {
     switch (option->value) {
@@ -124,7 +125,8 @@ static const char *parse_value(const struct option *option, const char *text, vo
 }
 
 _Static_assert(sizeof(enum wherry_read_ahead) == sizeof(int) && sizeof(enum wherry_redeliver) == sizeof(int) &&
-                   WHERRY_READ_AHEAD_YES == 1 && WHERRY_READ_AHEAD_NO == 2 && WHERRY_REDELIVER_YES == 1 && WHERRY_REDELIVER_NO == 2,
+                   WHERRY_READ_AHEAD_YES == 1 && WHERRY_READ_AHEAD_NO == 2 && WHERRY_REDELIVER_YES == 1 &&
+                   WHERRY_REDELIVER_NO == 2,
                "YES_NO reads and writes them alike");
 
 static size_t value_size(enum value value)
@@ -171,7 +173,8 @@ static int settle_side(struct wherry__config *config, const struct wherry__trans
         return 0;
     }
     if (config->side == WHERRY_SIDE_DEFAULT && config->role == WHERRY_BOTH)
-        return wherry__fail(EINVAL, "%s: to send and receive, say which side this is: add ?listen or ?connect", config->name);
+        return wherry__fail(EINVAL, "%s: to send and receive, say which side this is: add ?listen or ?connect",
+                            config->name);
     if (config->side == WHERRY_SIDE_DEFAULT)
         config->side = config->role == WHERRY_RECEIVE ? WHERRY_LISTEN : WHERRY_CONNECT;
     return 0;
@@ -197,8 +200,8 @@ static int merge_one(struct wherry__config *config, const struct wherry__url_opt
             return wherry__url_fail(config->name, given->value_at, "%s takes %s", given->key, expected);
         void *field = (char *)options + option->at;
         if (is_set(option, field) && !is_equal(option, field, value))
-            return wherry__url_fail(config->name, given->at, "the URL and the options struct say different things of \"%s\"",
-                                    given->key);
+            return wherry__url_fail(config->name, given->at,
+                                    "the URL and the options struct say different things of \"%s\"", given->key);
         memcpy(field, value, value_size(option->value));
         return 0;
     }
@@ -211,8 +214,8 @@ static int check_uses(const struct wherry__config *config, const struct wherry__
     for (size_t i = 0; i < OPTION_COUNT; i++)
         if (options_table[i].bit && !(transport->options & options_table[i].bit) &&
             is_set(&options_table[i], (const char *)options + options_table[i].at))
-            return wherry__fail(EINVAL, "%s: %s: has no use for the option \"%s\"", config->name, transport->traits.scheme,
-                                options_table[i].key);
+            return wherry__fail(EINVAL, "%s: %s: has no use for the option \"%s\"", config->name,
+                                transport->traits.scheme, options_table[i].key);
     return 0;
 }
 
@@ -235,7 +238,8 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
     const char *bytes = (const char *)given;
     for (size_t i = sizeof *ret; i < given->size; i++)
         if (bytes[i])
-            return wherry__fail(E2BIG, "%s: the options ask for something that this version of wherry does not know", name);
+            return wherry__fail(E2BIG, "%s: the options ask for something that this version of wherry does not know",
+                                name);
     memcpy(ret, given, wherry__size_min(given->size, sizeof *ret));
     ret->size = sizeof *ret;
     if ((unsigned)ret->side > WHERRY_CONNECT)
@@ -245,7 +249,8 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
     if ((unsigned)ret->redeliver > WHERRY_REDELIVER_NO)
         return wherry__fail(EINVAL, "%s: options.redeliver is %d, which means nothing", name, (int)ret->redeliver);
     if (ret->mode > 0777)
-        return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name, ret->mode);
+        return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name,
+                            ret->mode);
     if (ret->spin < 0)
         return wherry__fail(EINVAL, "%s: options.spin is negative", name);
     return 0;
@@ -263,12 +268,12 @@ static size_t place_of(const struct wherry__config *config, const char *key)
 static int settle(struct wherry__config *config, const struct wherry_channel_options *options)
 {
     if (options->frame && wherry__framing_parse(&config->framing, options->frame) < 0)
-        return wherry__url_fail(config->name, place_of(config, "frame"),
-                                "\"%.32s\" is no framing: length, line, nul, fixed:N with N from 1 to 1073741824, or raw",
-                                options->frame);
+        return wherry__url_fail(
+            config->name, place_of(config, "frame"),
+            "\"%.32s\" is no framing: length, line, nul, fixed:N with N from 1 to 1073741824, or raw", options->frame);
     if (options->uid && options->uid[wherry__allow_parse(&config->allow, options->uid)] != '\0')
-        return wherry__url_fail(config->name, place_of(config, "uid"), "uid takes \"any\", or up to %d numbers with commas",
-                                WHERRY__ALLOW_MAX);
+        return wherry__url_fail(config->name, place_of(config, "uid"),
+                                "uid takes \"any\", or up to %d numbers with commas", WHERRY__ALLOW_MAX);
     uint64_t max_message = options->max_message ? options->max_message : DEFAULT_MAX_MESSAGE;
     if (max_message > MOST_MAX_MESSAGE)
         return wherry__url_fail(config->name, place_of(config, "max_message"), "max_message is at most 1G");
@@ -304,13 +309,15 @@ static int find_transport(struct wherry__config *config, bool pair, const struct
 {
     const struct wherry__transport *transport = wherry__transport_find(config->url.scheme);
     if (!transport)
-        return wherry__fail(EPROTONOSUPPORT, "%s: at character 1: unknown scheme \"%s\"; `wherry transports` lists those there are",
+        return wherry__fail(EPROTONOSUPPORT,
+                            "%s: at character 1: unknown scheme \"%s\"; `wherry transports` lists those there are",
                             config->name, config->url.scheme);
     if (pair && !transport->pair)
         return wherry__fail(EINVAL, "%s: %s: does not come as a pair; use wherry_channel_open()", config->name,
                             config->url.scheme);
     if (pair && (config->url.path[0] || config->url.has_authority))
-        return wherry__url_fail(config->name, config->url.path_at, "%s: takes no path: a pair has no name", config->url.scheme);
+        return wherry__url_fail(config->name, config->url.path_at, "%s: takes no path: a pair has no name",
+                                config->url.scheme);
     if (!pair && !transport->open)
         return wherry__fail(EINVAL, "%s: %s: comes as a connected pair; use wherry_channel_pair()", config->name,
                             config->url.scheme);

@@ -159,8 +159,8 @@ void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__
     if (endpoint->config->role != WHERRY_BOTH || keeps == member->watches_tail)
         return;
     member->watches_tail = keeps;
-    wherry__wait_change(&endpoint->receiving, member->link.in_fd, (member->ended ? 0u : EPOLLIN) | (keeps ? EPOLLOUT : 0u),
-                        member->link.peer.id);
+    wherry__wait_change(&endpoint->receiving, member->link.in_fd,
+                        (member->ended ? 0u : EPOLLIN) | (keeps ? EPOLLOUT : 0u), member->link.peer.id);
 }
 
 static int watch(struct wherry__endpoint *endpoint, struct wherry__member *member)
@@ -281,7 +281,8 @@ void wherry__crowd_fini(struct wherry__endpoint *endpoint)
     free(crowd->buckets);
     crowd->buckets = NULL;
     crowd->bucket_count = crowd->count = crowd->live = 0;
-    crowd->first = crowd->current = crowd->last = crowd->in_buffer = crowd->queue_head = crowd->queue_tail = crowd->begun = NULL;
+    crowd->first = crowd->current = crowd->last = crowd->in_buffer = crowd->queue_head = crowd->queue_tail =
+        crowd->begun = NULL;
 }
 
 int wherry__crowd_adopt(struct wherry__endpoint *endpoint)
@@ -350,7 +351,8 @@ int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wh
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     if (id == 0 && crowd->count > 1)
-        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name, crowd->count);
+        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name,
+                            crowd->count);
     struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
     if (!member || member->leaving || wherry__link_hung_up(&member->link))
         return id ? no_such_peer(endpoint, id)

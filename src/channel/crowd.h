@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * No threads: the wait sets hold the listener and every connection, and a receive takes from whoever has something, in
- * turns bounded by bytes.  A transport's state begins with a struct wherry__crowd; then these functions are its slots. */
+ * turns bounded by bytes.  A transport's state begins with a struct wherry__crowd; then these functions are its
+ * slots. */
 #ifndef WHERRY_CHANNEL_CROWD_H
 #define WHERRY_CHANNEL_CROWD_H
 

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Whoever sent last is asked first, without the kernel in between, until its turn of TURN bytes is over or it has nothing;
- * then come those whom the last wait reported, then those who had to stop with messages in memory. */
+ * Whoever sent last is asked first, without the kernel in between, until its turn of TURN bytes is over or it has
+ * nothing; then come those whom the last wait reported, then those who had to stop with messages in memory. */
 #include <errno.h>
 
 #include "base/size.h"
@@ -69,8 +69,8 @@ static int cut(struct wherry__endpoint *endpoint, struct wherry__member *member,
     return wherry__fail(-code, "%s; the peer's connection was closed", wherry_why());
 }
 
-/* Ask one member.  1: lent, and it is the current one (or its end is reported); -EAGAIN: nothing from it; or a failure to
- * report. */
+/* Ask one member.  1: lent, and it is the current one (or its end is reported); -EAGAIN: nothing from it; or a failure
+ * to report. */
 static int ask(struct wherry__endpoint *endpoint, struct wherry__member *member, void *buffer, size_t capacity,
                struct wherry_loan *ret_loan)
 {
@@ -144,8 +144,9 @@ static void end_turn(struct wherry__endpoint *endpoint)
     wherry__wait_for(&endpoint->receiving, WHERRY_NOW);
 }
 
-/* The last sender has gone.  Others may wait in the backlog by now, perhaps because no descriptor was left for them while it
- * was there: they take the end back.  0 the end, or -EAGAIN or a failure to accept, after which it is still due. */
+/* The last sender has gone.  Others may wait in the backlog by now, perhaps because no descriptor was left for them
+ * while it was there: they take the end back.  0 the end, or -EAGAIN or a failure to accept, after which it is still
+ * due. */
 static int report_end(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A message with an addressee goes to that peer; one without goes to whoever is connected and has room, in turn, so that a
- * peer that is stopped or slow holds up nobody's messages but those already in its socket. */
+ * A message with an addressee goes to that peer; one without goes to whoever is connected and has room, in turn, so
+ * that a peer that is stopped or slow holds up nobody's messages but those already in its socket. */
 #include <errno.h>
 
 #include "base/size.h"
@@ -49,8 +49,8 @@ static void lose(struct wherry__endpoint *endpoint, struct wherry__member *membe
 }
 
 /* A run of messages to one peer.  As link_send, but what was begun is kept when others must not wait for it. */
-static int send_run(struct wherry__endpoint *endpoint, struct wherry__member *member, const struct wherry_message *messages,
-                    size_t count, unsigned flags, size_t *ret_taken)
+static int send_run(struct wherry__endpoint *endpoint, struct wherry__member *member,
+                    const struct wherry_message *messages, size_t count, unsigned flags, size_t *ret_taken)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     int result = wherry__link_send(&member->link, messages, count, flags, ret_taken);
@@ -79,7 +79,8 @@ static int send_to(struct wherry__endpoint *endpoint, const struct wherry_messag
     int result = send_run(endpoint, member, messages, count, flags, ret_taken);
     if (result == -EPIPE) {
         lose(endpoint, member);
-        return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name, (unsigned long long)messages[0].to);
+        return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name,
+                            (unsigned long long)messages[0].to);
     }
     if (result == 0 && member->ended && member->unanswered <= 0 && !wherry__link_keeps(&member->link) &&
         !endpoint->config->report_ends && member != crowd->current)
@@ -100,8 +101,8 @@ static int send_to_any(struct wherry__endpoint *endpoint, const struct wherry_me
     for (size_t tries = crowd->count; tries > 0 && crowd->first; tries--) {
         struct wherry__member *member = crowd->first;
         crowd->first = member->next;
-        int result = send_run(endpoint, member, messages, crowd->count > 1 ? wherry__size_min(count, RUN) : count, flags,
-                              ret_taken);
+        int result = send_run(endpoint, member, messages, crowd->count > 1 ? wherry__size_min(count, RUN) : count,
+                              flags, ret_taken);
         if (result == -EPIPE)
             lose(endpoint, member);
         else if (result != -EAGAIN)

@@ -200,7 +200,8 @@ bool wherry__looks_like_text(const uint8_t *data, size_t size)
                 return false;
             continue;
         }
-        if (data[i] != '\n' && data[i] != '\t' && data[i] != '\r' && data[i] != 0x1b && (data[i] < 0x20 || data[i] == 0x7f))
+        if (data[i] != '\n' && data[i] != '\t' && data[i] != '\r' && data[i] != 0x1b &&
+            (data[i] < 0x20 || data[i] == 0x7f))
             return false;
         next = i + utf8_length(data[i]);
         if (next == i)

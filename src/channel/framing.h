@@ -8,8 +8,8 @@
  *     part    0 size:32 | PART   4 type:32   8 check:32   12 sender:64   20 message:32   24 total:32   28 offset:32
  *                                                                                              32 piece of the payload
  * Little-endian.  The check is over everything else in the header: bytes that are no frame are known as such, and a
- * receiver that takes over a pipe in the middle of a frame finds the next one.  A part is at most PIPE_BUF bytes with its
- * header, so that the kernel never mixes it with another writer's (pipe(7)). */
+ * receiver that takes over a pipe in the middle of a frame finds the next one.  A part is at most PIPE_BUF bytes with
+ * its header, so that the kernel never mixes it with another writer's (pipe(7)). */
 #ifndef WHERRY_CHANNEL_FRAMING_H
 #define WHERRY_CHANNEL_FRAMING_H
 

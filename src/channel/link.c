@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Small messages: one read takes in as much as there is, and many messages are handed out of it.  Big ones: the bytes
- * are read to where the message is delivered from, which is the receiver's own buffer when it is large enough; once one big
- * message has come, the next read asks for a header and as many bytes again in one call (readv).  What is read twice as
- * often, or copied once more, shows in bench/. */
+ * are read to where the message is delivered from, which is the receiver's own buffer when it is large enough; once one
+ * big message has come, the next read asks for a header and as many bytes again in one call (readv).  What is read
+ * twice as often, or copied once more, shows in bench/. */
 #include "channel/link_in.h"
 
 #include <errno.h>
@@ -80,7 +80,8 @@ static ssize_t fill(struct wherry__link *link, size_t needed, void *buffer, size
     if (link->exact && (kind == WHERRY__FRAME_LINE || kind == WHERRY__FRAME_NUL))
         size = wherry__link_read_to_delimiter(link, room);
     else if (kind == WHERRY__FRAME_RAW)
-        size = wherry__link_read_one(link, link->in.data + link->in.end, wherry__size_min(room, link->config->max_message));
+        size = wherry__link_read_one(link, link->in.data + link->in.end,
+                                     wherry__size_min(room, link->config->max_message));
     else
         size = wherry__link_read_one(link, link->in.data + link->in.end, link->exact ? needed - have : room);
     if (size > 0)
@@ -126,8 +127,8 @@ static const char *text_hint(const uint8_t *data, size_t size)
     return wherry__looks_like_text(data, size) ? "; they look like text: try frame=line" : "";
 }
 
-/* Foreign bytes at the front.  One of many connections is the caller's to cut; where there is but one, or where writers cannot be
- * told apart, they are skipped up to the next frame, and reported once. */
+/* Foreign bytes at the front.  One of many connections is the caller's to cut; where there is but one, or where writers
+ * cannot be told apart, they are skipped up to the next frame, and reported once. */
 static int foreign_bytes(struct wherry__link *link)
 {
     const uint8_t *data = link->in.data + link->in.start;
@@ -179,8 +180,8 @@ static int leftover(struct wherry__link *link, struct wherry_loan *ret_loan)
     return 0;
 }
 
-/* A record that has outgrown max_message: `size` bytes of it are there and go; when its delimiter is not among them, what
- * follows up to it goes too (`skipping`), since the middle of a record is no message. */
+/* A record that has outgrown max_message: `size` bytes of it are there and go; when its delimiter is not among them,
+ * what follows up to it goes too (`skipping`), since the middle of a record is no message. */
 static int too_long(struct wherry__link *link, size_t size, bool whole)
 {
     bool known = link->skipping;
@@ -216,8 +217,8 @@ static int take_part(struct wherry__link *link, const struct wherry__frame *fram
     return lend_box(link, ret_loan);
 }
 
-/* Look at the front of `in`.  1: lent.  0: *ret_needed bytes must be there (more than there are), or 0 when something was
- * taken off and it is worth looking again. */
+/* Look at the front of `in`.  1: lent.  0: *ret_needed bytes must be there (more than there are), or 0 when something
+ * was taken off and it is worth looking again. */
 static int look(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan,
                 size_t *ret_needed)
 {
@@ -357,8 +358,8 @@ bool wherry__link_ready(const struct wherry__link *link)
     if (have == 0 || link->big.active)
         return false;
     struct wherry__frame frame;
-    switch (wherry__frame_decode(&link->config->framing, link->in.data + link->in.start, have, link->config->max_message,
-                                 &scanned, &frame)) {
+    switch (wherry__frame_decode(&link->config->framing, link->in.data + link->in.start, have,
+                                 link->config->max_message, &scanned, &frame)) {
     case WHERRY__FRAME_WHOLE:
     case WHERRY__FRAME_PART:
         return have >= frame.before + frame.payload + frame.after;

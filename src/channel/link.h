@@ -89,7 +89,8 @@ struct wherry__link {
     struct wherry__datagram_address *from; /* where the last datagram came from, when the endpoint wants to know */
 };
 
-/* Bytes that `in` and `out` have room for at first.  One read of a full pipe, and more than a Unix socket usually has. */
+/* Bytes that `in` and `out` have room for at first.  One read of a full pipe, and more than a Unix socket usually
+ * has. */
 enum { WHERRY__LINK_BUFFER = 65536 };
 
 /* A zeroed link with descriptors and fields above "receiving" set needs no more than this. */
@@ -104,7 +105,8 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born);
 int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
 void wherry__link_give_back(struct wherry__link *link);
 int wherry__link_rescue(struct wherry__link *link);
-/* Whether a socket's other end is closed, as opposed to having only ended its sending: nothing can reach it any more. */
+/* Whether a socket's other end is closed, as opposed to having only ended its sending: nothing can reach it any
+ * more. */
 bool wherry__link_hung_up(const struct wherry__link *link);
 bool wherry__link_in_buffer(const struct wherry__link *link); /* part of a message lies in the receiver's buffer */
 bool wherry__link_ready(const struct wherry__link *link);
@@ -114,12 +116,13 @@ int wherry__link_push(struct wherry__link *link); /* try_finish */
 int wherry__link_keep(struct wherry__link *link);
 int wherry__link_finished(const struct wherry__config *config); /* -EPIPE: it was said that no more will be sent */
 
-/* The short way for what a busy receiver does most: a whole `length` frame that lies in memory.  1: lent; 0: go the long way
- * (wherry__link_borrow).  Header and size are checked as in framing.c. */
+/* The short way for what a busy receiver does most: a whole `length` frame that lies in memory.  1: lent; 0: go the
+ * long way (wherry__link_borrow).  Header and size are checked as in framing.c. */
 static inline int wherry__link_borrow_ahead(struct wherry__link *link, struct wherry_loan *ret_loan)
 {
     size_t have = link->in.end - link->in.start;
-    if (have < WHERRY__WHOLE_HEADER || link->config->framing.kind != WHERRY__FRAME_LENGTH || link->big.active || link->boxed)
+    if (have < WHERRY__WHOLE_HEADER || link->config->framing.kind != WHERRY__FRAME_LENGTH || link->big.active ||
+        link->boxed)
         return 0;
     const uint8_t *data = link->in.data + link->in.start;
     uint32_t size = wherry__load32(data), type = wherry__load32(data + 4);

@@ -119,7 +119,8 @@ void wherry__big_begin(struct wherry__link *link, const struct wherry__frame *fr
     big_begin(link, frame->payload, frame->type, buffer, capacity);
     const uint8_t *from = link->in.data + link->in.start + frame->before;
     while (link->big.filled < have) {
-        if (!wherry__link_in_buffer(link) && (!link->big.memory || link->big.filled == link->big.capacity) && big_grow(link) < 0)
+        if (!wherry__link_in_buffer(link) && (!link->big.memory || link->big.filled == link->big.capacity) &&
+            big_grow(link) < 0)
             break; /* wherry__big_fill() meets the same lack of memory and reports it */
         size_t room = wherry__link_in_buffer(link) ? have : wherry__size_min(have, link->big.capacity);
         memcpy(link->big.data + link->big.filled, from + link->big.filled, room - link->big.filled);
@@ -141,8 +142,8 @@ void *wherry__big_place(const struct wherry__link *link, void *buffer, size_t ca
     return link->big.capacity >= link->expected ? link->big.memory : NULL;
 }
 
-/* What a read for an expected message brought instead of one: into `in`, as if it had been read ahead.  Of `read` bytes the
- * first are in `header`, the next in `buffer`, and the last `over` already where `in` ends. */
+/* What a read for an expected message brought instead of one: into `in`, as if it had been read ahead.  Of `read` bytes
+ * the first are in `header`, the next in `buffer`, and the last `over` already where `in` ends. */
 static ssize_t put_ahead(struct wherry__link *link, const uint8_t *header, const void *buffer, size_t read, size_t over)
 {
     size_t first = wherry__size_min(read, WHERRY__WHOLE_HEADER);
@@ -158,8 +159,8 @@ static ssize_t put_ahead(struct wherry__link *link, const uint8_t *header, const
     return (ssize_t)read;
 }
 
-/* With a big message expected and nothing read ahead: a header, the payload, which goes to its place, and the beginning of what
- * follows in one call. */
+/* With a big message expected and nothing read ahead: a header, the payload, which goes to its place, and the beginning
+ * of what follows in one call. */
 ssize_t wherry__big_fill_expected(struct wherry__link *link, void *buffer)
 {
     uint8_t header[WHERRY__WHOLE_HEADER];

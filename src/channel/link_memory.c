@@ -1,4 +1,5 @@
-/* channel/link_memory.c - owns the memory that receiving takes: how it grows, and the bound on all links of an endpoint.
+/* channel/link_memory.c - owns the memory that receiving takes: how it grows, and the bound on all links of an
+ * endpoint.
  *
  * SPDX-License-Identifier: MIT */
 #include "channel/link_in.h"
@@ -74,7 +75,8 @@ int wherry__buffer_reserve(struct wherry__buffer *buffer, size_t more, size_t mo
     if (!wherry__size_add(used, more, &needed))
         return -ENOMEM;
     if (needed > buffer->capacity) {
-        size_t capacity = wherry__size_grow(buffer->capacity, needed, WHERRY__LINK_BUFFER, wherry__size_max(most, needed));
+        size_t capacity =
+            wherry__size_grow(buffer->capacity, needed, WHERRY__LINK_BUFFER, wherry__size_max(most, needed));
         uint8_t *data = malloc(capacity);
         if (!data)
             return -ENOMEM;

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * A read takes the message off the socket whether or not it fits, so each is given room for max_message bytes: the
- * receiver's buffer first, address space of the endpoint's own behind it, of which the kernel touches only what a message
- * spills over.  What spilled is held and is the next message received. */
+ * receiver's buffer first, address space of the endpoint's own behind it, of which the kernel touches only what a
+ * message spills over.  What spilled is held and is the next message received. */
 #include "channel/link.h"
 
 #include <errno.h>
@@ -105,7 +105,8 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
         struct wherry__credentials credentials;
         bool had;
         int flags;
-        ssize_t size = wherry__credentials_receive(link->in_fd, parts, count, 0, &credentials, &had, link->from, &flags);
+        ssize_t size =
+            wherry__credentials_receive(link->in_fd, parts, count, 0, &credentials, &had, link->from, &flags);
         if (size < 0) {
             result = receive_failed(link, (int)-size);
             link->ended = result == 0;
@@ -122,7 +123,8 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
             continue;
         if ((flags & MSG_TRUNC) || (size_t)size > link->config->max_message) {
             wherry__count(&link->counters->dropped, 1);
-            return wherry__fail(EBADMSG, "%s: a message longer than max_message (%zu bytes) was dropped; raise max_message",
+            return wherry__fail(EBADMSG,
+                                "%s: a message longer than max_message (%zu bytes) was dropped; raise max_message",
                                 link->config->name, link->config->max_message);
         }
         if (capacity && (size_t)size <= capacity)
@@ -169,10 +171,11 @@ static int send_failed(const struct wherry__link *link, int code, size_t size)
         return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
     case EMSGSIZE:
     case ENOBUFS:
-        return wherry__fail(EMSGSIZE,
-                            "%s: the kernel takes no packet of %zu bytes here; send less, raise net.core.wmem_max, or use a "
-                            "stream",
-                            link->config->name, size);
+        return wherry__fail(
+            EMSGSIZE,
+            "%s: the kernel takes no packet of %zu bytes here; send less, raise net.core.wmem_max, or use a "
+            "stream",
+            link->config->name, size);
     default:
         return wherry__fail_errno(code, "%s: sending failed", link->config->name);
     }

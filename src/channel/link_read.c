@@ -14,8 +14,8 @@
 #include "base/time.h"
 #include "base/why.h"
 
-/* A pipe wakes its writer when a read has made room: with short reads the one writes while the other reads on, 64 KiB messages go
- * through a quarter faster (docs/decisions/pipes.md). */
+/* A pipe wakes its writer when a read has made room: with short reads the one writes while the other reads on, 64 KiB
+ * messages go through a quarter faster (docs/decisions/pipes.md). */
 enum { PIPE_READ = 8192 };
 
 /* The writer of what was just read: its connection goes when it is of a uid that may not. */
@@ -47,14 +47,15 @@ static ssize_t read_now(int fd, const struct iovec *parts, int count)
 {
     ssize_t size;
     do
-        size = count == 1 ? wherry__sys.read(fd, parts[0].iov_base, parts[0].iov_len) : wherry__sys.readv(fd, parts, count);
+        size = count == 1 ? wherry__sys.read(fd, parts[0].iov_base, parts[0].iov_len)
+                          : wherry__sys.readv(fd, parts, count);
     while (size < 0 && errno == EINTR);
     return size < 0 ? -errno : size;
 }
 
-/* On a FIFO, read() says 0 also before the first writer has come; poll() tells one from the other (pipe(7), H37).  But poll() asks
- * without the pipe's lock, and while a writer is within open(2) it may see that one came and not yet that it is there: a hang-up
- * that is none.  The second read waits for that lock (docs/decisions/pipes.md). */
+/* On a FIFO, read() says 0 also before the first writer has come; poll() tells one from the other (pipe(7), H37).  But
+ * poll() asks without the pipe's lock, and while a writer is within open(2) it may see that one came and not yet that
+ * it is there: a hang-up that is none.  The second read waits for that lock (docs/decisions/pipes.md). */
 static ssize_t end_or_nobody_yet(const struct wherry__link *link, const struct iovec *parts, int count)
 {
     struct pollfd poll = {.fd = link->in_fd, .events = POLLIN};
@@ -67,9 +68,10 @@ static ssize_t end_or_nobody_yet(const struct wherry__link *link, const struct i
 
 /* ---- gathering ---- */
 
-/* A receiver as fast as its sender finds each message at once, alone, and the two fight over the lock of the pipe or socket: at 64
- * bytes a pipe carries a third of what it can.  After a while of that, reads that bring little are at least GATHER apart, so that
- * what comes meanwhile comes together.  Reads that find nothing end it, and so does a pause (docs/decisions/gather.md). */
+/* A receiver as fast as its sender finds each message at once, alone, and the two fight over the lock of the pipe or
+ * socket: at 64 bytes a pipe carries a third of what it can.  After a while of that, reads that bring little are at
+ * least GATHER apart, so that what comes meanwhile comes together.  Reads that find nothing end it, and so does a pause
+ * (docs/decisions/gather.md). */
 enum { GATHER = 2000 /* ns */, PAUSE = 5 * GATHER, LITTLE = 8192, OFTEN = 16 };
 
 void wherry__link_gather(struct wherry__link *link)
@@ -104,7 +106,8 @@ ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int co
         int flags;
         size = wherry__credentials_receive(link->in_fd, parts, (size_t)count, 0, &credentials, &had, NULL, &flags);
         if (size > 0 && had && !wherry__credentials_none(&credentials) &&
-            (credentials.pid != link->peer.pid || credentials.uid != link->peer.uid || credentials.gid != link->peer.gid)) {
+            (credentials.pid != link->peer.pid || credentials.uid != link->peer.uid ||
+             credentials.gid != link->peer.gid)) {
             int result = take_credentials(link, &credentials);
             if (result < 0)
                 return result;
@@ -142,8 +145,8 @@ static size_t up_to_delimiter(const struct wherry__link *link, const uint8_t *da
     return end ? (size_t)(end - data) + 1 : size;
 }
 
-/* Look at what the kernel holds without taking it: MSG_PEEK on sockets, tee(2) to a pipe of our own on pipes.  Elsewhere a
- * byte at a time must do, as in every shell's `read`. */
+/* Look at what the kernel holds without taking it: MSG_PEEK on sockets, tee(2) to a pipe of our own on pipes.
+ * Elsewhere a byte at a time must do, as in every shell's `read`. */
 static ssize_t peek(struct wherry__link *link, uint8_t *to, size_t size)
 {
     if (link->kind == WHERRY__LINK_SOCKET) {

@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Small messages are copied behind each other and leave in one write; big ones leave from where they lie, in one call with
- * what was kept before them.  Where several processes write to one pipe no write exceeds PIPE_BUF, which the kernel keeps
- * together; a message beyond that goes out in parts (wherry-framing(7)), and a run of full parts in one call: each is
- * PIPE_BUF bytes, and a pipe that fills up cuts such a run only between them (docs/decisions/parts.md). */
+ * Small messages are copied behind each other and leave in one write; big ones leave from where they lie, in one call
+ * with what was kept before them.  Where several processes write to one pipe no write exceeds PIPE_BUF, which the
+ * kernel keeps together; a message beyond that goes out in parts (wherry-framing(7)), and a run of full parts in one
+ * call: each is PIPE_BUF bytes, and a pipe that fills up cuts such a run only between them
+ * (docs/decisions/parts.md). */
 #include "channel/link.h"
 
 #include <errno.h>
@@ -27,15 +28,16 @@
 
 /* Up to this size a copy costs less than another element in the kernel's list of parts. */
 enum { COPY = 2048 };
-/* On a pipe what exceeds a full one by more than a little leaves in halves of it: the reader is woken by the first while the
- * second is written (docs/decisions/pipes.md). */
+/* On a pipe what exceeds a full one by more than a little leaves in halves of it: the reader is woken by the first
+ * while the second is written (docs/decisions/pipes.md). */
 enum { PIPE_WHOLE = 70000, PIPE_WRITE = 32768 };
 /* Parts that leave in one call. */
 enum { RUN = 16 };
 
 /* ---- writing without a signal ---- */
 
-/* Before Linux 6.18 nothing but the signal mask keeps SIGPIPE away on pipes.  A SIGPIPE that was pending before stays. */
+/* Before Linux 6.18 nothing but the signal mask keeps SIGPIPE away on pipes.  A SIGPIPE that was pending before
+ * stays. */
 static ssize_t writev_masked(int fd, const struct iovec *parts, int count)
 {
     sigset_t pipe_only, before, pending;
@@ -92,7 +94,8 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
     do {
         if (link->kind == WHERRY__LINK_SOCKET) {
             struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-            size = count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+            size = count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len,
+                                                 MSG_DONTWAIT | MSG_NOSIGNAL)
                               : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         } else if (link->kind == WHERRY__LINK_PIPE) {
             size_t total = 0;
@@ -126,9 +129,9 @@ void wherry__link_drop_kept(struct wherry__link *link)
     link->rest_delimiter = link->rest_parts = false;
 }
 
-/* A write failed.  Where the other end is gone for good, what is kept goes too.  Else the rest of a message begun must follow some
- * day, or the next message would be taken for it: after a passing lack of memory, and on a FIFO, where the next reader finds
- * what the last one left. */
+/* A write failed.  Where the other end is gone for good, what is kept goes too.  Else the rest of a message begun must
+ * follow some day, or the next message would be taken for it: after a passing lack of memory, and on a FIFO, where the
+ * next reader finds what the last one left. */
 static int failed(struct wherry__link *link, int code)
 {
     if (code == -EPIPE && !link->fifo) {
@@ -359,8 +362,8 @@ static int send_big(struct wherry__link *link, const struct wherry_message *mess
     return -EINPROGRESS;
 }
 
-/* Of messages[first, count), which lie in `out` from `offset` on, keep those of which a byte was written (or all, when they
- * may wait) and take the others back.  Returns the index of the first taken back. */
+/* Of messages[first, count), which lie in `out` from `offset` on, keep those of which a byte was written (or all, when
+ * they may wait) and take the others back.  Returns the index of the first taken back. */
 static size_t take_back(struct wherry__link *link, const struct wherry_message *messages, size_t first, size_t count,
                         size_t offset)
 {
@@ -377,14 +380,15 @@ static size_t take_back(struct wherry__link *link, const struct wherry_message *
 static int check_size(const struct wherry__link *link, size_t frame, bool splits)
 {
     if (link->atoms && frame > WHERRY__PART_ATOM && !splits)
-        return wherry__fail(EMSGSIZE, "%s: a record over %d bytes would mix with those of other writers; use frame=length, or "
-                                      "promise a single one with writers=1",
+        return wherry__fail(EMSGSIZE,
+                            "%s: a record over %d bytes would mix with those of other writers; use frame=length, or "
+                            "promise a single one with writers=1",
                             link->config->name, WHERRY__PART_ATOM);
     return 0;
 }
 
-/* The loop of a send: `link->out` collects small messages, which leave when it is full, when a big one comes, or at the end.
- * `first` and `offset` say which messages of this call lie in it and from where on. */
+/* The loop of a send: `link->out` collects small messages, which leave when it is full, when a big one comes, or at the
+ * end. `first` and `offset` say which messages of this call lie in it and from where on. */
 static int send_all(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,
                     size_t *ret_taken)
 {

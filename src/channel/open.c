@@ -129,7 +129,8 @@ int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
     if (here && (channel->config.role & WHERRY_SEND))
         result = wherry__channel_flush_entered(channel, deadline);
     if (result == -EAGAIN || result == -ETIMEDOUT)
-        wherry__fail(-result, "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
+        wherry__fail(-result,
+                     "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
                      channel->config.name);
     free_channel(channel);
     return result;
@@ -174,7 +175,8 @@ int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capa
     int fds[2] = {-1, -1};
     const struct wherry__endpoint *endpoint = &channel->endpoint;
     if (!endpoint->transport->descriptors)
-        return wherry__fail_quietly(EOPNOTSUPP, "only pipe:, fd: and socketpair: endpoints can be handed to another program");
+        return wherry__fail_quietly(EOPNOTSUPP,
+                                    "only pipe:, fd: and socketpair: endpoints can be handed to another program");
     if (endpoint->born != wherry__generation() && !channel->config.inheritable)
         return wherry__fail_quietly(ECHILD, "the endpoint was opened before fork(), and not inheritable");
     int result = endpoint->transport->descriptors(&channel->endpoint, fds);

@@ -93,7 +93,8 @@ static int make_room(struct wherry__parts *parts, struct wherry__part_box *box, 
     size_t needed = box->filled + more;
     if (needed <= box->capacity)
         return 0;
-    size_t capacity = wherry__size_grow(box->capacity, needed, 2 * WHERRY__PART_ATOM, wherry__size_max(box->total, needed));
+    size_t capacity =
+        wherry__size_grow(box->capacity, needed, 2 * WHERRY__PART_ATOM, wherry__size_max(box->total, needed));
     capacity = wherry__size_min(capacity, wherry__size_max(box->total, needed));
     if (parts->held - box->capacity + capacity > max_memory)
         return -ENOBUFS;
@@ -107,7 +108,8 @@ static int make_room(struct wherry__parts *parts, struct wherry__part_box *box, 
 }
 
 int wherry__parts_take(struct wherry__parts *parts, int fd, uint64_t position, uint64_t read,
-                       const struct wherry__part *part, const uint8_t *payload, size_t max_memory, uint64_t *dropped, struct wherry__part_box **ret_box)
+                       const struct wherry__part *part, const uint8_t *payload, size_t max_memory, uint64_t *dropped,
+                       struct wherry__part_box **ret_box)
 {
     struct wherry__part_box **place = find(parts, part->sender);
     if (*place && ((*place)->message != part->message || (*place)->total != part->total))

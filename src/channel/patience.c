@@ -40,8 +40,8 @@ static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direc
     return wherry__fail_quietly(ECANCELED, "wherry_channel_interrupt() ended the wait");
 }
 
-/* Where a try looks only at what a wait reported, a wait of no length comes before any verdict; and again, as long as it reports
- * something: behind an accepted connection may be a message.  True: it is worth another try. */
+/* Where a try looks only at what a wait reported, a wait of no length comes before any verdict; and again, as long as
+ * it reports something: behind an accepted connection may be a message.  True: it is worth another try. */
 static bool look(struct wherry_channel *channel, enum wherry__direction direction, struct wherry__patience *patience)
 {
     enum { MOST = 256 }; /* a flood of connections must not hold up the verdict for ever */
@@ -53,7 +53,8 @@ static bool look(struct wherry_channel *channel, enum wherry__direction directio
     return wherry__wait_for(set, WHERRY_NOW) == 0 && wherry__wait_reported(set);
 }
 
-static int wait_with(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to, wherry_time deadline)
+static int wait_with(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
+                     wherry_time deadline)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
     if (endpoint->transport->wait)
@@ -70,9 +71,10 @@ static int no_more_patience(const struct wherry__patience *patience, enum wherry
                                                                         : "the deadline passed before a message came");
 }
 
-/* Before it sleeps a receive tries again for as long as `spin=` says, and a little in any case: going to sleep and being woken costs
- * about as much as SHORT_SPIN, and the sender pays for the waking.  When that was in vain it is left out for a growing
- * number of sleeps, so that on a shared core, or where messages are rare, it costs nothing to speak of. */
+/* Before it sleeps a receive tries again for as long as `spin=` says, and a little in any case: going to sleep and
+ * being woken costs about as much as SHORT_SPIN, and the sender pays for the waking.  When that was in vain it is left
+ * out for a growing number of sleeps, so that on a shared core, or where messages are rare, it costs nothing to speak
+ * of. */
 static bool spins_on(struct wherry_channel *channel, struct wherry__patience *patience)
 {
     if (!patience->spin_until) {
@@ -115,7 +117,9 @@ bool wherry__channel_spin_now(struct wherry_channel *channel, wherry_time deadli
     const struct wherry__transport *transport = channel->endpoint.transport;
     if (transport->spin(&channel->endpoint, QUICK_LOOKS))
         return true;
-    wherry_time now = wherry_now(), until = now + (spin > 0 && spin < LONG_SPIN ? spin : spin > 0 ? LONG_SPIN : SHORT_SPIN);
+    wherry_time now = wherry_now(), until = now + (spin > 0 && spin < LONG_SPIN ? spin
+                                                   : spin > 0                   ? LONG_SPIN
+                                                                                : SHORT_SPIN);
     for (until = until < deadline ? until : deadline; now < until; now = wherry_now())
         if (transport->spin(&channel->endpoint, QUICK_LOOKS))
             return true;

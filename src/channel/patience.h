@@ -14,7 +14,8 @@ int wherry__channel_enter_child(struct wherry_channel *channel);
 int wherry__channel_refuse_role(const struct wherry_channel *channel, enum wherry__direction direction);
 
 /* Take the turn of a direction.  0 or -errno: a forked child, a role not opened for, the deadline. */
-static inline int wherry__channel_enter(struct wherry_channel *channel, enum wherry__direction direction, wherry_time deadline)
+static inline int wherry__channel_enter(struct wherry_channel *channel, enum wherry__direction direction,
+                                        wherry_time deadline)
 {
     if (__builtin_expect(channel->endpoint.born != wherry__generation(), 0)) {
         int result = wherry__channel_enter_child(channel);
@@ -87,15 +88,17 @@ struct wherry__patience {
     bool waited, slept, expired, spun;
 };
 
-/* A try said -EAGAIN: wait until it is worth another.  0, or why the call must end.  `to`: the addressee when sending. */
+/* A try said -EAGAIN: wait until it is worth another.  0, or why the call must end.  `to`: the addressee when
+ * sending. */
 int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
                        struct wherry__patience *patience);
 
-/* Where there is a short way: spin before the long one, which sleeps; true when a message is there.  With the receiving turn taken, or
- * in an endpoint without turns. */
+/* Where there is a short way: spin before the long one, which sleeps; true when a message is there.  With the receiving
+ * turn taken, or in an endpoint without turns. */
 bool wherry__channel_spin_now(struct wherry_channel *channel, wherry_time deadline);
 
-/* For those who poll, with the turn taken: the bell rings while something can be had that the kernel does not show.  0 or -errno. */
+/* For those who poll, with the turn taken: the bell rings while something can be had that the kernel does not show.  0
+ * or -errno. */
 int wherry__channel_update_bell(struct wherry_channel *channel, enum wherry__direction direction);
 
 /* ---- channel_send.c ---- */

@@ -142,7 +142,8 @@ int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct w
     const struct wherry__link *link = &single_of(endpoint)->link;
     int result = check_addressee(endpoint, link, id);
     if (result == 0 && !link->peer.has_credentials)
-        result = wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end", endpoint->config->name);
+        result =
+            wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end", endpoint->config->name);
     if (result == 0 && !link->datagram && wherry__link_hung_up(link))
         result = wherry__fail(ENOTCONN, "%s: the other end is closed", endpoint->config->name);
     if (result == 0)

@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A transport's state begins with a struct wherry__single, whose link it fills in; then these functions are its slots. */
+ * A transport's state begins with a struct wherry__single, whose link it fills in; then these functions are its
+ * slots. */
 #ifndef WHERRY_CHANNEL_SINGLE_H
 #define WHERRY_CHANNEL_SINGLE_H
 

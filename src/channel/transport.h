@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * channel.c and its kin own what all transports share: deadlines, turns between threads, fork checks, interrupts, sizes against
- * max_message, types against the traits, counters, sentences for everyday outcomes.  A transport never waits in a try_
- * slot and never looks at a deadline; it says -EAGAIN, and patience.c waits on the wait sets that the transport filled.
+ * channel.c and its kin own what all transports share: deadlines, turns between threads, fork checks, interrupts, sizes
+ * against max_message, types against the traits, counters, sentences for everyday outcomes.  A transport never waits in
+ * a try_ slot and never looks at a deadline; it says -EAGAIN, and patience.c waits on the wait sets that the transport
+ * filled.
  *
  * Threads: channel.c sees to it that no two try_ slots of one direction run at once, and on a duplex endpoint no two of
  * either direction, except wait(), which runs without the lock. */
@@ -50,12 +51,13 @@ struct wherry__transport {
     unsigned roles;   /* bit (1 << role) set: open() takes it */
     size_t state_size;
 
-    /* Look at the configuration before anything is made: no descriptor of ours has a number yet.  0 or -errno.  May be NULL. */
+    /* Look at the configuration before anything is made: no descriptor of ours has a number yet.  0 or -errno.  May be
+     * NULL. */
     int (*check)(const struct wherry__config *config);
 
-    /* Open the object.  The wait sets of the role's directions are open and empty; fill them.  May wait until the deadline
-     * for an address to appear, nowhere else.  On failure leaves a state that close() can be called on.  NULL: comes as
-     * a pair only. */
+    /* Open the object.  The wait sets of the role's directions are open and empty; fill them.  May wait until the
+     * deadline for an address to appear, nowhere else.  On failure leaves a state that close() can be called on.  NULL:
+     * comes as a pair only. */
     int (*open)(struct wherry__endpoint *endpoint, wherry_time deadline);
 
     /* The same for a connected pair; both are closed by the caller on failure.  NULL: opens by URL only.
@@ -66,23 +68,24 @@ struct wherry__transport {
      * Checked by the caller: sizes against max_message, types against the traits, data not NULL.
      * Returns 0 when at least one was taken, or -EAGAIN (nothing of the first was taken and nothing is left behind), or
      * -EINPROGRESS: *ret_taken were taken whole and one more was begun, whose memory the transport goes on
-     * reading until try_finish() returns 0 or keep() was called; or another -errno with the sentence set, with *ret_taken
-     * messages before it accepted.  With WHERRY_MORE in flags messages may be kept in memory. */
+     * reading until try_finish() returns 0 or keep() was called; or another -errno with the sentence set, with
+     * *ret_taken messages before it accepted.  With WHERRY_MORE in flags messages may be kept in memory. */
     int (*try_send)(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
                     unsigned flags, size_t *ret_taken);
 
-    /* Hand everything kept, and a message begun, to the kernel.  0: nothing is kept any more; -EAGAIN; or -errno: what was
-     * kept is dropped.  NULL: nothing is ever kept. */
+    /* Hand everything kept, and a message begun, to the kernel.  0: nothing is kept any more; -EAGAIN; or -errno: what
+     * was kept is dropped.  NULL: nothing is ever kept. */
     int (*try_finish)(struct wherry__endpoint *endpoint);
 
-    /* Copy the rest of a message begun, since its sender's memory is about to go.  1: it is kept; 0: there is none; -ENOMEM:
-     * the connection is cut, so that nobody reads a torn message.  NULL: try_send() never says -EINPROGRESS. */
+    /* Copy the rest of a message begun, since its sender's memory is about to go.  1: it is kept; 0: there is none;
+     * -ENOMEM: the connection is cut, so that nobody reads a torn message.  NULL: try_send() never says
+     * -EINPROGRESS. */
     int (*keep)(struct wherry__endpoint *endpoint);
 
-    /* Find the next message.  1: *ret_loan has it; its memory is `buffer` (capacity bytes, which the transport may use as it
-     * likes; NULL for a borrow) or the transport's own, valid until give_back().  0: the end.  -EAGAIN, -EBADMSG or
-     * another -errno, with the sentence set save for -EAGAIN.  After -EAGAIN the transport may hold part of a message in
-     * `buffer`: rescue() is called before the buffer goes. */
+    /* Find the next message.  1: *ret_loan has it; its memory is `buffer` (capacity bytes, which the transport may use
+     * as it likes; NULL for a borrow) or the transport's own, valid until give_back().  0: the end.  -EAGAIN, -EBADMSG
+     * or another -errno, with the sentence set save for -EAGAIN.  After -EAGAIN the transport may hold part of a
+     * message in `buffer`: rescue() is called before the buffer goes. */
     int (*try_borrow)(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
 
     /* The message of the last try_borrow() is received.  Not called: it is the next one again, and if it lay in
@@ -97,7 +100,8 @@ struct wherry__transport {
     bool (*ready)(struct wherry__endpoint *endpoint);
 
     /* For objects whose memory is shared.  Reserve `size` bytes in place, with the sending turn taken until commit or
-     * abandon: 0, -EAGAIN or another -errno as try_send().  NULL: reserve() hands out a buffer, and commit() sends it. */
+     * abandon: 0, -EAGAIN or another -errno as try_send().  NULL: reserve() hands out a buffer, and commit() sends
+     * it. */
     int (*try_reserve)(struct wherry__endpoint *endpoint, size_t size, void **ret_data);
     int (*commit)(struct wherry__endpoint *endpoint, const struct wherry_message *message);
 
@@ -106,21 +110,22 @@ struct wherry__transport {
     /* The message of the last try_borrow() stays: it did not fit.  NULL: nothing to do. */
     void (*put_back)(struct wherry__endpoint *endpoint);
 
-    /* For objects that the kernel shows no event of: somebody polls the direction's wait set.  Called when its descriptor is
-     * first asked for and at the end of every call in that direction from then on, with the turn taken: see to it that the
-     * set becomes ready when there is something.  1: there is already; 0; -errno with the sentence set.  NULL: the set
-     * holds all that counts, and ready() says what lies in memory. */
+    /* For objects that the kernel shows no event of: somebody polls the direction's wait set.  Called when its
+     * descriptor is first asked for and at the end of every call in that direction from then on, with the turn taken:
+     * see to it that the set becomes ready when there is something.  1: there is already; 0; -errno with the sentence
+     * set.  NULL: the set holds all that counts, and ready() says what lies in memory. */
     int (*watch)(struct wherry__endpoint *endpoint, enum wherry__direction direction);
 
     /* End a wait() under way.  Async-signal-safe.  NULL: the set's bell does. */
     void (*nudge)(struct wherry__endpoint *endpoint, enum wherry__direction direction);
 
-    /* Where a look costs no system call: look so many times for a message, true when receive_now() is worth a try.  With
-     * send_now and receive_now, or not at all. */
+    /* Where a look costs no system call: look so many times for a message, true when receive_now() is worth a try.
+     * With send_now and receive_now, or not at all. */
     bool (*spin)(struct wherry__endpoint *endpoint, unsigned looks);
 
-    /* The short way for what a busy pair does most, where a call costs no more than a copy; anything out of the ordinary is -EAGAIN,
-     * and goes the long way through the slots above.  send_now: 0 or -EAGAIN.  receive_now: 1 or -EAGAIN.  Both or none. */
+    /* The short way for what a busy pair does most, where a call costs no more than a copy; anything out of the
+     * ordinary is -EAGAIN, and goes the long way through the slots above.  send_now: 0 or -EAGAIN.  receive_now: 1 or
+     * -EAGAIN.  Both or none. */
     int (*send_now)(void *state, const void *data, size_t size);
     int (*receive_now)(void *state, void *buffer, size_t capacity, size_t *ret_size);
 
@@ -140,8 +145,8 @@ struct wherry__transport {
      * listening endpoint), fill the new wait sets.  NULL: cannot be inherited. */
     int (*adopt)(struct wherry__endpoint *endpoint);
 
-    /* The descriptors that a program started by exec would need: [0] to receive, [1] to send, -1 for none.  Async-signal-
-     * safe.  NULL: -EOPNOTSUPP. */
+    /* The descriptors that a program started by exec would need: [0] to receive, [1] to send, -1 for none.
+     * Async-signal- safe.  NULL: -EOPNOTSUPP. */
     int (*descriptors)(struct wherry__endpoint *endpoint, int ret_fds[2]);
 
     /* Free everything; on half-opened endpoints too.  `own`: this process opened it, so names it created go too;

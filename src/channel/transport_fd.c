@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Others may share them, the shell that started us for one, so their open file descriptions are left as they are: no
- * O_NONBLOCK on them, and no more read than must be.  A pipe is opened anew through /proc for a description of our own, a
- * socket takes MSG_DONTWAIT, and anything else is asked by poll(2) before each call. */
+ * O_NONBLOCK on them, and no more read than must be.  A pipe is opened anew through /proc for a description of our own,
+ * a socket takes MSG_DONTWAIT, and anything else is asked by poll(2) before each call. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -55,7 +55,8 @@ static int check_access(const struct wherry__config *config, int fd, bool for_wr
     return 0;
 }
 
-/* The endpoint owns the numbers it was given.  0, 1 and 2 stay taken, so that no later open() lands there by accident. */
+/* The endpoint owns the numbers it was given.  0, 1 and 2 stay taken, so that no later open() lands there by
+ * accident. */
 static void release_number(int fd)
 {
     if (fd > 2) {
@@ -103,7 +104,8 @@ static int socket_kind(const struct wherry__config *config, struct wherry__link 
     int listening = 0;
     size = sizeof listening;
     if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening)
-        return wherry__fail(EINVAL, "%s: descriptor %d is a listening socket; fd: takes connected ones", config->name, fd);
+        return wherry__fail(EINVAL, "%s: descriptor %d is a listening socket; fd: takes connected ones", config->name,
+                            fd);
     link->kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     link->datagram = type == SOCK_DGRAM;
     if (domain != AF_UNIX)

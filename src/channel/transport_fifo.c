@@ -53,7 +53,8 @@ static int fifo_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         state->fifo.fd = -1; /* the link's from here on; a reader's is renewed after each end */
     state->single.link.fifo = true;
     state->single.link.exact = wherry__reads_exactly(config, false);
-    result = wherry__pipe_resize(receives ? state->single.link.in_fd : state->single.link.out_fd, config->capacity, config->name);
+    result = wherry__pipe_resize(receives ? state->single.link.in_fd : state->single.link.out_fd, config->capacity,
+                                 config->name);
     return result < 0 ? result : wherry__single_start(endpoint);
 }
 
@@ -70,7 +71,8 @@ static int renew(struct wherry__endpoint *endpoint)
     return result < 0 ? result : started;
 }
 
-static int fifo_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+static int fifo_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                           struct wherry_loan *ret_loan)
 {
     int result = wherry__single_try_borrow(endpoint, buffer, capacity, ret_loan);
     if (result != 0)

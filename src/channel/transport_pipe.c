@@ -29,8 +29,8 @@ static int pipe_pair(struct wherry__endpoint *endpoints[2])
     return result;
 }
 
-/* The first receive of each process of the family: from here on it is the pipe's receiver.  A descriptor of its own gives the
- * lock an owner that dies with this process alone; without /proc the lock is left out. */
+/* The first receive of each process of the family: from here on it is the pipe's receiver.  A descriptor of its own
+ * gives the lock an owner that dies with this process alone; without /proc the lock is left out. */
 static int claim(struct wherry__endpoint *endpoint)
 {
     struct pipe_state *state = endpoint->state;
@@ -53,7 +53,8 @@ static int claim(struct wherry__endpoint *endpoint)
     return 0;
 }
 
-static int pipe_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+static int pipe_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                           struct wherry_loan *ret_loan)
 {
     struct pipe_state *state = endpoint->state;
     int result = state->claimed ? 0 : claim(endpoint);

@@ -29,7 +29,8 @@ static int shm_check(const struct wherry__config *config)
     if (result < 0)
         return result;
     if (config->capacity && (config->capacity < RING_LEAST_CAPACITY || (config->capacity & (config->capacity - 1))))
-        return wherry__fail(EINVAL, "%s: capacity is a power of two from %d to 1G: 64k, 1M", config->name, RING_LEAST_CAPACITY);
+        return wherry__fail(EINVAL, "%s: capacity is a power of two from %d to 1G: 64k, 1M", config->name,
+                            RING_LEAST_CAPACITY);
     if (config->places > RING_PLACES)
         return wherry__fail(EINVAL, "%s: places is at most %d", config->name, RING_PLACES);
     return 0;
@@ -54,11 +55,12 @@ static int shm_open_end(struct wherry__endpoint *endpoint, wherry_time deadline)
 
 static int check_addressee(const struct wherry__endpoint *endpoint, const struct wherry_message *message)
 {
-    return message->to ? wherry__fail(EOPNOTSUPP, "%s: a ring has no addressees: leave `to` 0", endpoint->config->name) : 0;
+    return message->to ? wherry__fail(EOPNOTSUPP, "%s: a ring has no addressees: leave `to` 0", endpoint->config->name)
+                       : 0;
 }
 
-static int shm_try_send(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count, unsigned flags,
-                        size_t *ret_taken)
+static int shm_try_send(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
+                        unsigned flags, size_t *ret_taken)
 {
     struct wherry__ring *ring = ring_of(endpoint);
     (void)flags; /* a message costs no system call: nothing is kept for later */
@@ -103,7 +105,8 @@ static int shm_commit(struct wherry__endpoint *endpoint, const struct wherry_mes
     return result;
 }
 
-static int shm_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+static int shm_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                          struct wherry_loan *ret_loan)
 {
     struct ring_message message;
     struct wherry__ring *ring = ring_of(endpoint);
@@ -137,7 +140,8 @@ static void shm_put_back(struct wherry__endpoint *endpoint)
     wherry__ring_put_back(ring_of(endpoint));
 }
 
-static int shm_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline)
+static int shm_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
+                    wherry_time deadline)
 {
     (void)to;
     return direction == WHERRY__SENDING ? wherry__ring_wait_for_room(ring_of(endpoint), deadline)
@@ -146,7 +150,8 @@ static int shm_wait(struct wherry__endpoint *endpoint, enum wherry__direction di
 
 static int shm_watch(struct wherry__endpoint *endpoint, enum wherry__direction direction)
 {
-    return wherry__ring_watch(ring_of(endpoint), direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving);
+    return wherry__ring_watch(ring_of(endpoint),
+                              direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving);
 }
 
 static void shm_nudge(struct wherry__endpoint *endpoint, enum wherry__direction direction)
@@ -168,8 +173,8 @@ const struct wherry__transport wherry__transport_shm = {
             .object = "shared-memory ring",
             .sample = "shm://{name}",
             .bits = WHERRY_TRAIT_MANY_SENDERS | WHERRY_TRAIT_MANY_RECEIVERS | WHERRY_TRAIT_EMPTY | WHERRY_TRAIT_ENDS |
-                    WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH | WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_IN_PLACE |
-                    WHERRY_TRAIT_TYPES | WHERRY_TRAIT_TICKS,
+                    WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH | WHERRY_TRAIT_POLLABLE |
+                    WHERRY_TRAIT_IN_PLACE | WHERRY_TRAIT_TYPES | WHERRY_TRAIT_TICKS,
             .largest = 512 << 10, /* half of a lane, at the default capacity */
         },
     .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_RING,

@@ -24,8 +24,11 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
         link->peer = (struct wherry_peer){.id = 1};
         struct wherry__credentials credentials;
         if (result == 0 && wherry__credentials_of_connection(fds[i], &credentials) == 0)
-            link->peer = (struct wherry_peer){
-                .id = 1, .has_credentials = true, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
+            link->peer = (struct wherry_peer){.id = 1,
+                                              .has_credentials = true,
+                                              .pid = credentials.pid,
+                                              .uid = credentials.uid,
+                                              .gid = credentials.gid};
     }
     for (int i = 0; i < 2 && result == 0; i++) {
         result = wherry__unix_resize(fds[i], config->capacity, config->name);
@@ -49,7 +52,8 @@ const struct wherry__transport wherry__transport_socketpair = {
                     WHERRY_TRAIT_ENDS_FOR_EVER | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH |
                     WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_TYPES,
         },
-    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
+    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD |
+               WHERRY__OPTION_UID,
     .state_size = sizeof(struct wherry__single),
     .pair = socketpair_pair,
     WHERRY__SINGLE_SLOTS,

@@ -47,8 +47,8 @@ static int open_connecting(struct wherry__endpoint *endpoint, int type, wherry_t
     link->kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     link->in_fd = link->out_fd = -1;
     if (config->inheritable)
-        return wherry__fail(EINVAL, "%s: only a listening endpoint can be inheritable: each process connects for itself",
-                            config->name);
+        return wherry__fail(
+            EINVAL, "%s: only a listening endpoint can be inheritable: each process connects for itself", config->name);
     int fd = wherry__unix_connect(&state->place, type, &config->allow, deadline, &credentials, &known);
     if (fd < 0)
         return fd;
@@ -114,7 +114,8 @@ static int unix_keep(struct wherry__endpoint *endpoint)
     return listens(endpoint) ? wherry__crowd_keep(endpoint) : wherry__single_keep(endpoint);
 }
 
-static int unix_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+static int unix_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
+                           struct wherry_loan *ret_loan)
 {
     return listens(endpoint) ? wherry__crowd_try_borrow(endpoint, buffer, capacity, ret_loan)
                              : wherry__single_try_borrow(endpoint, buffer, capacity, ret_loan);

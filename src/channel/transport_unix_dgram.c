@@ -52,8 +52,9 @@ static int dgram_open(struct wherry__endpoint *endpoint, wherry_time deadline)
         return result;
     if (config->side == WHERRY_LISTEN) {
         if (config->role == WHERRY_SEND)
-            return wherry__fail(EOPNOTSUPP, "%s: who only sends datagrams has nobody to send to until it connects: leave "
-                                            "?listen out",
+            return wherry__fail(EOPNOTSUPP,
+                                "%s: who only sends datagrams has nobody to send to until it connects: leave "
+                                "?listen out",
                                 config->name);
         result = wherry__unix_listen(&state->listener, &state->place, SOCK_DGRAM, config->mode, 0, config->inheritable);
         link->in_fd = link->out_fd = state->listener.fd;
@@ -150,7 +151,8 @@ static int reconnect(struct wherry__endpoint *endpoint)
     struct dgram_state *state = endpoint->state;
     struct wherry__credentials credentials;
     bool known;
-    int fd = wherry__unix_connect(&state->place, SOCK_DGRAM, &endpoint->config->allow, WHERRY_NOW, &credentials, &known);
+    int fd =
+        wherry__unix_connect(&state->place, SOCK_DGRAM, &endpoint->config->allow, WHERRY_NOW, &credentials, &known);
     if (fd < 0)
         return fd;
     struct wherry__link *link = &state->single.link;
@@ -200,7 +202,8 @@ static int dgram_try_send(struct wherry__endpoint *endpoint, const struct wherry
     return 0;
 }
 
-/* The kernel says of a connected socket when its receiver has room; of an address it does not: those waits go in steps. */
+/* The kernel says of a connected socket when its receiver has room; of an address it does not: those waits go in
+ * steps. */
 static int dgram_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
                       wherry_time deadline)
 {
@@ -224,7 +227,8 @@ static int dgram_peer(struct wherry__endpoint *endpoint, uint64_t id, struct whe
     if (endpoint->config->side == WHERRY_CONNECT)
         return wherry__single_peer(endpoint, id, ret_peer);
     if (id == 0 && state->peer_count > 1)
-        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are known: say which", endpoint->config->name, state->peer_count);
+        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are known: say which", endpoint->config->name,
+                            state->peer_count);
     struct peer *peer = id ? find_peer(state, id) : state->peer_count ? &state->peers[0] : NULL;
     if (!peer)
         return wherry__fail(ENOTCONN, "%s: no such peer has sent a datagram", endpoint->config->name);

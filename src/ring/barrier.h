@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Store here, load there, on both sides (Dekker): without a full fence on each side both may miss the other's store.  A fence in every
- * send and receive costs more than all the rest.  membarrier(2), GLOBAL_EXPEDITED, makes every running thread of every
- * registered process pass a full fence, so that the side that is seldom there, the sleeper, pays for both. */
+ * Store here, load there, on both sides (Dekker): without a full fence on each side both may miss the other's store.  A
+ * fence in every send and receive costs more than all the rest.  membarrier(2), GLOBAL_EXPEDITED, makes every running
+ * thread of every registered process pass a full fence, so that the side that is seldom there, the sleeper, pays for
+ * both. */
 #ifndef WHERRY_RING_BARRIER_H
 #define WHERRY_RING_BARRIER_H
 

@@ -62,7 +62,8 @@ static int find_tail(struct wherry__ring *ring)
     uint64_t position = atomic_load_explicit(&ring->lane->receiver.position, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&ring->lane->sender.position, memory_order_acquire);
     if (position % 8)
-        return wherry__fail(EBADMSG, "%s: lane %u has an impossible position; remove the ring", ring->wish.url, ring->place);
+        return wherry__fail(EBADMSG, "%s: lane %u has an impossible position; remove the ring", ring->wish.url,
+                            ring->place);
     if (tail % 8 || tail - position > ring->capacity) /* also when the receiver is beyond that note */
         tail = position;
     for (;;) {
@@ -72,8 +73,8 @@ static int find_tail(struct wherry__ring *ring)
             break;
         tail += ring_frame(ring_word_size(word));
         if (!(word & RING_COMMITTED) || ring_word_size(word) > ring->capacity / 2 || tail - position > ring->capacity)
-            return wherry__fail(EBADMSG, "%s: lane %u holds something that is no message; remove the ring", ring->wish.url,
-                                ring->place);
+            return wherry__fail(EBADMSG, "%s: lane %u holds something that is no message; remove the ring",
+                                ring->wish.url, ring->place);
     }
     ring->tail = tail;
     ring->freed = position;
@@ -91,9 +92,9 @@ static int prepare_lane(struct wherry__ring *ring)
         result = wherry__sys.fallocate(wherry__life_fd(ring->life), 0, at, (off_t)ring->capacity);
     while (result != 0 && errno == EINTR);
     if (result != 0)
-        return wherry__fail_errno(errno, "%s: no room for a sender's %llu bytes in /dev/shm (df /dev/shm; capacity=)", ring->wish.url,
-                                  (unsigned long long)ring->capacity);
-    CRASH(join-reserved);
+        return wherry__fail_errno(errno, "%s: no room for a sender's %llu bytes in /dev/shm (df /dev/shm; capacity=)",
+                                  ring->wish.url, (unsigned long long)ring->capacity);
+    CRASH(join_reserved);
     ring->lane = &ring->control->lanes[ring->place];
     ring->bytes = map_lane(ring, ring->place, PROT_READ | PROT_WRITE);
     if (!ring->bytes)
@@ -111,7 +112,8 @@ static void wake_pollers(struct wherry__ring *ring)
         struct ring_place *place = &ring->control->places[i];
         uint32_t state = atomic_load_explicit(&place->state, memory_order_acquire);
         if (i != ring->place && state != RING_FREE && (atomic_load(&place->wakes_by) & RING_BY_FIFO))
-            wherry__ring_wake_place(ring, i, state == RING_RECEIVER ? &place->bell : &ring->control->lanes[i].sleep.bell);
+            wherry__ring_wake_place(ring, i,
+                                    state == RING_RECEIVER ? &place->bell : &ring->control->lanes[i].sleep.bell);
     }
 }
 
@@ -133,7 +135,7 @@ static void publish(struct wherry__ring *ring)
         atomic_fetch_or_explicit(&shared->lanes, bit, memory_order_release); /* receivers may map it: its pages are there */
     /* release: who sees the state sees all of the above */
     atomic_store_explicit(&me->state, ring->wish.sends ? RING_SENDER : RING_RECEIVER, memory_order_release);
-    CRASH(join-said);
+    CRASH(join_said);
     if (ring->wish.sends) /* release, and after the state: who counts us sees us, and does not take our end for told */
         atomic_fetch_add_explicit(&shared->joined, 1, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst); /* before the look at `bias` and `deserted`: rule 8, and deserted below */
@@ -146,8 +148,8 @@ static void publish(struct wherry__ring *ring)
     wake_pollers(ring);
 }
 
-/* Senders prefer a lane that was used before, whose memory is there, to another, and that to one that a receiver holds: it may be
- * stopped, and what is sent would wait behind it.  Receivers have no lane. */
+/* Senders prefer a lane that was used before, whose memory is there, to another, and that to one that a receiver holds:
+ * it may be stopped, and what is sent would wait behind it.  Receivers have no lane. */
 static bool is_of_round(const struct wherry__ring *ring, unsigned place, int round)
 {
     bool used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_relaxed) >> place & 1;
@@ -200,15 +202,18 @@ static int map_control(struct wherry__ring *ring, const struct ring_head *head)
 {
     const struct ring_wish *wish = &ring->wish;
     if (wish->capacity && wish->capacity != head->capacity)
-        return wherry__fail(EINVAL, "%s: the ring was made with capacity=%llu; leave it out, or say the same", wish->url,
-                            (unsigned long long)head->capacity);
+        return wherry__fail(EINVAL, "%s: the ring was made with capacity=%llu; leave it out, or say the same",
+                            wish->url, (unsigned long long)head->capacity);
     if (wish->places && wish->places != head->places)
-        return wherry__fail(EINVAL, "%s: the ring was made with places=%u; leave it out, or say the same", wish->url, head->places);
+        return wherry__fail(EINVAL, "%s: the ring was made with places=%u; leave it out, or say the same", wish->url,
+                            head->places);
     if (wish->keep && !head->keep)
         return wherry__fail(EINVAL, "%s: the ring was made without keep=1 and goes with its last user", wish->url);
     if (!head->fenced && !wherry__barrier_register())
-        return wherry__fail(EOPNOTSUPP, "%s: the ring's other users rely on membarrier(2), which this process may not call", wish->url);
-    void *memory = wherry__sys.mmap(NULL, RING_CONTROL, PROT_READ | PROT_WRITE, MAP_SHARED, wherry__life_fd(ring->life), 0);
+        return wherry__fail(
+            EOPNOTSUPP, "%s: the ring's other users rely on membarrier(2), which this process may not call", wish->url);
+    void *memory =
+        wherry__sys.mmap(NULL, RING_CONTROL, PROT_READ | PROT_WRITE, MAP_SHARED, wherry__life_fd(ring->life), 0);
     if (memory == MAP_FAILED)
         return wherry__fail_errno(errno, "%s: the ring could not be mapped", wish->url);
     madvise(memory, RING_CONTROL, MADV_DONTFORK);
@@ -280,7 +285,7 @@ static int make_and_join(struct wherry__ring *ring)
         result = map_control(ring, &head);
     if (result == 0 && !take_place(ring)) /* before it has a name: nobody takes it for a crash's leavings */
         result = wherry__fail(EAGAIN, "%s: no place in a new ring", wish->url);
-    CRASH(make-nameless);
+    CRASH(make_nameless);
     if (result == 0)
         result = wherry__ring_link(ring->life, ring->directory, wish->name, wish->url);
     return result;
@@ -389,7 +394,7 @@ static void say_goodbye(struct wherry__ring *ring)
     }
     atomic_store_explicit(&ring->me->state, RING_FREE, memory_order_release);
     atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
-    CRASH(leave-said);
+    CRASH(leave_said);
     if (!ring->wish.sends)
         desert(ring);
     wake_all(ring); /* one of them may wait for the end, or take what we were woken for */

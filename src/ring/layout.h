@@ -1,4 +1,5 @@
-/* ring/layout.h - the memory of a ring, byte for byte, apart from all who use it.  LAYOUT.md has the drawing and the rules.
+/* ring/layout.h - the memory of a ring, byte for byte, apart from all who use it.  LAYOUT.md has the drawing and the
+ * rules.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef WHERRY_RING_LAYOUT_H
@@ -101,7 +102,8 @@ static_assert(offsetof(struct ring_control, shared) == 64, "shared");
 static_assert(offsetof(struct ring_control, places) == 256, "places");
 static_assert(offsetof(struct ring_control, lanes) == 256 + 64 * 192, "lanes");
 static_assert(sizeof(struct ring_control) <= RING_CONTROL, "control");
-static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomics that a killed process may leave locked");
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
+              "atomics that a killed process may leave locked");
 
 /* ---- words of frames ---- */
 

@@ -28,7 +28,8 @@ static struct wherry__life *lives;
 
 static int lock(int fd, short type, unsigned place, unsigned count)
 {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = count};
+    struct flock lock = {
+        .l_type = type, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = count};
     return fcntl(fd, F_SETLK, &lock) == 0 ? 0 : -errno;
 }
 
@@ -185,7 +186,8 @@ static bool locked_elsewhere(const struct wherry__life *life, unsigned place, pi
 bool wherry__life_alive(const struct wherry__life *life, unsigned place)
 {
     pid_t pid;
-    return (atomic_load_explicit(&life->places, memory_order_relaxed) >> place & 1) || locked_elsewhere(life, place, &pid);
+    return (atomic_load_explicit(&life->places, memory_order_relaxed) >> place & 1) ||
+           locked_elsewhere(life, place, &pid);
 }
 
 pid_t wherry__life_pid(const struct wherry__life *life, unsigned place)

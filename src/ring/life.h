@@ -1,10 +1,11 @@
-/* ring/life.h - proof of life: record locks on a ring's file, which the kernel gives to one process and takes back at its death.
+/* ring/life.h - proof of life: record locks on a ring's file, which the kernel gives to one process and takes back at
+ * its death.
  *
  * SPDX-License-Identifier: MIT
  *
- * fcntl(2), F_SETLK: such a lock belongs to a process.  A forked child does not have it, every PID namespace sees it, and no reuse of
- * numbers can forge it.  Its trap: closing any descriptor of the file drops all locks of the process.  So a process opens the
- * file of a ring once, here, however many endpoints it has. */
+ * fcntl(2), F_SETLK: such a lock belongs to a process.  A forked child does not have it, every PID namespace sees it,
+ * and no reuse of numbers can forge it.  Its trap: closing any descriptor of the file drops all locks of the process.
+ * So a process opens the file of a ring once, here, however many endpoints it has. */
 #ifndef WHERRY_RING_LIFE_H
 #define WHERRY_RING_LIFE_H
 

@@ -41,8 +41,9 @@ int wherry__ring_directory(const char *url)
         return wherry__fail_errno(-fd, "%s: %s could not be opened", url, path);
     int result = wherry__sys.fstat(fd, &status) == 0 ? 0 : wherry__fail_errno(errno, "%s: %s", url, path);
     if (result == 0 && status.st_uid != geteuid())
-        result = wherry__fail(EPERM, "%s: %s belongs to uid %u, who could read and change what is sent; have it removed", url,
-                              path, (unsigned)status.st_uid);
+        result =
+            wherry__fail(EPERM, "%s: %s belongs to uid %u, who could read and change what is sent; have it removed",
+                         url, path, (unsigned)status.st_uid);
     if (result == 0 && (status.st_mode & 077))
         result = wherry__fail(EPERM, "%s: others may enter %s (mode 0%o); chmod 0700 it", url, path,
                               (unsigned)(status.st_mode & 0777));
@@ -57,7 +58,8 @@ int wherry__ring_check_name(const char *name, const char *url)
     if (length == 0)
         return wherry__fail(EINVAL, "%s: names no ring: shm://NAME", url);
     if (length > NAME_MOST)
-        return wherry__fail(ENAMETOOLONG, "%s: the name has %zu characters; at most %d are allowed", url, length, NAME_MOST);
+        return wherry__fail(ENAMETOOLONG, "%s: the name has %zu characters; at most %d are allowed", url, length,
+                            NAME_MOST);
     if (strchr(name, '/') || name[0] == '.')
         return wherry__fail(EINVAL, "%s: a ring's name has no slash and does not begin with a dot", url);
     return 0;
@@ -74,7 +76,8 @@ int wherry__ring_make(int directory, const struct ring_head *head, const char *u
         wherry__sys.ftruncate(fd, (off_t)(RING_CONTROL + head->capacity * RING_PLACES)) != 0)
         result = wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
     if (result == 0 && wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
-        result = wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url, RING_CONTROL);
+        result =
+            wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url, RING_CONTROL);
     bool written = result == 0 && wherry__sys.pwrite(fd, head, sizeof *head, 0) == sizeof *head;
     for (size_t i = 0; i < RING_PLACES && written; i++)
         written = wherry__sys.pwrite(fd, &lane, sizeof lane,
@@ -97,7 +100,8 @@ int wherry__ring_link(const struct wherry__life *life, int directory, const char
     return errno == EEXIST ? -EEXIST : wherry__fail_errno(errno, "%s: the ring could not be given its name", url);
 }
 
-int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url, const char *name)
+int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,
+                           const char *name)
 {
     struct ring_head head = {0};
     struct stat status;
@@ -105,15 +109,16 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
     if (wherry__sys.fstat(fd, &status) != 0)
         return wherry__fail_errno(errno, "%s: the file could not be looked at", url);
     if (status.st_uid != geteuid())
-        return wherry__fail(EPERM, "%s: the ring belongs to uid %u; rings by name are for one user", url, (unsigned)status.st_uid);
+        return wherry__fail(EPERM, "%s: the ring belongs to uid %u; rings by name are for one user", url,
+                            (unsigned)status.st_uid);
     if (wherry__sys.pread(fd, &head, sizeof head, 0) != sizeof head || head.magic != RING_MAGIC)
         return wherry__fail(EBADMSG, "%s: the file is no ring; remove /dev/shm/wherry-%u/%s, or use another name", url,
                             (unsigned)geteuid(), name);
     if (head.version != RING_VERSION)
-        return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it", url,
-                            head.version, RING_VERSION);
-    if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY || (head.capacity & (head.capacity - 1)) ||
-        head.places == 0 || head.places > RING_PLACES ||
+        return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it",
+                            url, head.version, RING_VERSION);
+    if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY ||
+        (head.capacity & (head.capacity - 1)) || head.places == 0 || head.places > RING_PLACES ||
         status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))
         return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); remove /dev/shm/wherry-%u/%s", url,
                             (long long)status.st_size, (unsigned)geteuid(), name);
@@ -140,6 +145,6 @@ void wherry__ring_unlink(const struct wherry__life *life, int directory, const c
         wherry__ring_bell_name(bell, name, (unsigned)__builtin_ctzll(bells));
         wherry__sys.unlinkat(directory, bell, 0);
     }
-    CRASH(bells-gone);
+    CRASH(bells_gone);
     wherry__sys.unlinkat(directory, name, 0);
 }

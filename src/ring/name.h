@@ -9,10 +9,12 @@
 #include "ring/layout.h"
 #include "ring/life.h"
 
-/* The directory of this user's rings, made when it is not there.  A descriptor to close, or -errno with the sentence set. */
+/* The directory of this user's rings, made when it is not there.  A descriptor to close, or -errno with the sentence
+ * set. */
 int wherry__ring_directory(const char *url);
 
-/* Whether `name` may be one: 1 to 200 characters, no slash, not beginning with a dot.  0 or -EINVAL with the sentence set. */
+/* Whether `name` may be one: 1 to 200 characters, no slash, not beginning with a dot.  0 or -EINVAL with the sentence
+ * set. */
 int wherry__ring_check_name(const char *name, const char *url);
 
 /* Make a ring without a name: all of its control part, and none of its lanes.  0 or -errno with the sentence set. */
@@ -21,7 +23,8 @@ int wherry__ring_make(int directory, const struct ring_head *head, const char *u
 int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url);
 
 /* Read the head of a ring that exists, and check it.  0 or -errno with the sentence set. */
-int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url, const char *name);
+int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,
+                           const char *name);
 
 /* Remove the name, and what lies beside it, if it still leads there.  With all places taken. */
 void wherry__ring_unlink(const struct wherry__life *life, int directory, const char *name);

@@ -28,7 +28,7 @@ static void free_lanes(struct wherry__ring *ring)
         if (mark && mark != ring->mark && is_dead_mark(ring, mark))
             atomic_compare_exchange_strong(owner, &mark, 0);
     }
-    CRASH(free-lanes);
+    CRASH(free_lanes);
     uint64_t bias = atomic_load_explicit(&shared->bias, memory_order_acquire);
     if (bias && (bias & ~RING_REVOKED) != ring->mark && is_dead_mark(ring, bias))
         atomic_compare_exchange_strong(&shared->bias, &bias, 0);
@@ -96,7 +96,7 @@ void wherry__ring_wake_receiver(struct wherry__ring *ring)
         uint64_t bit = UINT64_C(1) << place;
         if (!(atomic_fetch_and_explicit(&shared->sleepers, ~bit, memory_order_acq_rel) & bit))
             continue; /* another woke it; our message may not be the one it takes: the next */
-        CRASH(wake-chosen);
+        CRASH(wake_chosen);
         wherry__ring_wake_place(ring, place, &ring->control->places[place].bell);
         return;
     }

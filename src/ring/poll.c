@@ -1,4 +1,5 @@
-/* ring/poll.c - owns what stands behind the descriptor of those who poll: a FIFO that is written when we sleep, and the peers' pidfds.
+/* ring/poll.c - owns what stands behind the descriptor of those who poll: a FIFO that is written when we sleep, and the
+ * peers' pidfds.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -21,7 +22,8 @@ int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place)
     wherry__ring_bell_name(bell, ring->wish.name, place);
     wherry__fd_guard();
     /* for reading too: then it never says that nobody reads, and never raises SIGPIPE (fifo(7)) */
-    int fd = wherry__fd_note(wherry__sys.openat(ring->directory, bell, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0));
+    int fd =
+        wherry__fd_note(wherry__sys.openat(ring->directory, bell, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0));
     wherry__fd_unguard();
     if (fd >= 0 && (wherry__sys.fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)))
         wherry__fd_close(&fd);
@@ -73,7 +75,8 @@ static void unwatch(struct ring_watched *watched, struct wherry__wait *set)
     wherry__fd_close(&watched->fd);
 }
 
-/* A pidfd of whoever holds the place.  The lock says which process that is; asked again behind the pidfd, it is still that one. */
+/* A pidfd of whoever holds the place.  The lock says which process that is; asked again behind the pidfd, it is still
+ * that one. */
 static void watch_place(struct wherry__ring *ring, unsigned i, uint32_t epoch, struct wherry__wait *set)
 {
     struct ring_watched *watched = &ring->watched[i];

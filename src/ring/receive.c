@@ -41,12 +41,14 @@ static void wake_sender(struct wherry__ring *ring, unsigned i)
     wherry__ring_wake_place(ring, i, &lane->sleep.bell);
 }
 
-/* Rule 12; what was taken by the short way is counted here too.  A hint: a receiver that lost the lane meanwhile may set it back, and the sender takes no step back. */
+/* Rule 12; what was taken by the short way is counted here too.  A hint: a receiver that lost the lane meanwhile may
+ * set it back, and the sender takes no step back. */
 static inline void say_freed(struct wherry__ring *ring, unsigned i, uint64_t position)
 {
     struct ring_lane *lane = &ring->control->lanes[i];
     ring->freed_to[i] = position;
-    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + ring->hot_count, memory_order_relaxed);
+    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + ring->hot_count,
+                          memory_order_relaxed);
     ring->hot_count = 0;
     atomic_store_explicit(&lane->room.freed, position, memory_order_release);
 }
@@ -85,7 +87,7 @@ void wherry__ring_lend(struct wherry__ring *ring)
     ring->lent = true;
     if (!ring->shared) {
         atomic_store_explicit(&lane->receiver.owner, ring->mark, memory_order_release);
-        CRASH(receive-lent);
+        CRASH(receive_lent);
         go_outside(ring);
     }
 }
@@ -104,11 +106,11 @@ static inline void finish(struct wherry__ring *ring, unsigned i)
 {
     struct ring_lane *lane = &ring->control->lanes[i];
     uint64_t next = ring->taken_next;
-    CRASH(receive-copied);
+    CRASH(receive_copied);
     atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
     /* release: the sender, or the next owner, may go on from here; our reads of the message are done */
     atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
-    CRASH(receive-taken);
+    CRASH(receive_taken);
     if (__builtin_expect(next - ring->freed_to[i] >= ring->capacity / 8, 0))
         say_freed(ring, i, next);
     wherry__barrier_light(ring->fenced);
@@ -118,7 +120,8 @@ static inline void finish(struct wherry__ring *ring, unsigned i)
         wake_sender(ring, i);
 }
 
-/* What the short way leaves out goes by the long one; from a lane that is ours for some time, it is short from then on. */
+/* What the short way leaves out goes by the long one; from a lane that is ours for some time, it is short from then
+ * on. */
 static inline void warm_up(struct wherry__ring *ring, unsigned i)
 {
     ring->hot_left = BATCH;
@@ -140,8 +143,9 @@ void wherry__ring_done(struct wherry__ring *ring)
 static int refuse_lane(struct wherry__ring *ring, unsigned i)
 {
     ring->bad |= UINT64_C(1) << i;
-    return wherry__fail(EBADMSG, "%s: the sender at place %u wrote something that is no message; its lane is left alone", ring->wish.url,
-                        i);
+    return wherry__fail(EBADMSG,
+                        "%s: the sender at place %u wrote something that is no message; its lane is left alone",
+                        ring->wish.url, i);
 }
 
 /* The lane is ours, and `word` is at its position.  1, or -EBADMSG. */
@@ -163,8 +167,8 @@ static inline int accept_message(struct wherry__ring *ring, unsigned i, uint64_t
     if (__builtin_expect(size > ring->largest, 0)) {
         wherry__ring_done(ring);
         ring->dropped++;
-        return wherry__fail(EBADMSG, "%s: a message of %u bytes, which is over max_message (%zu), was dropped", ring->wish.url, size,
-                            (size_t)ring->largest);
+        return wherry__fail(EBADMSG, "%s: a message of %u bytes, which is over max_message (%zu), was dropped",
+                            ring->wish.url, size, (size_t)ring->largest);
     }
     ret->data = ring->lanes[i] + (position & ring->mask) + RING_WORD;
     ret->size = size;
@@ -197,7 +201,7 @@ static int take_shared(struct wherry__ring *ring, unsigned i, struct ring_messag
     if (!atomic_compare_exchange_strong_explicit(&lane->receiver.owner, &nobody, ring->mark, memory_order_acquire,
                                                  memory_order_relaxed))
         return -EAGAIN;
-    CRASH(receive-owned);
+    CRASH(receive_owned);
     uint64_t position = load(&lane->receiver.position), word = word_of(ring, i, position);
     ring->shared = true;
     if (word == 0) {
@@ -217,7 +221,8 @@ static inline int take_biased(struct wherry__ring *ring, unsigned i, struct ring
         return -EAGAIN;
     ring->shared = false;
     int result = accept_message(ring, i, position, word, ret);
-    return __builtin_expect(load(&lane->receiver.lent) == position, 0) && result == 1 ? accept_again(ring, ret) : result;
+    return __builtin_expect(load(&lane->receiver.lent) == position, 0) && result == 1 ? accept_again(ring, ret)
+                                                                                      : result;
 }
 
 static int take_from(struct wherry__ring *ring, bool biased, unsigned i, struct ring_message *ret)
@@ -259,7 +264,7 @@ static bool revoke(struct wherry__ring *ring, uint64_t bias)
     unsigned place = ring_mark_place(mark);
     if (!(bias & RING_REVOKED) && !atomic_compare_exchange_strong(&shared->bias, &bias, bias | RING_REVOKED))
         return bias == 0;
-    CRASH(receive-revoked);
+    CRASH(receive_revoked);
     if (mark == ring->mark) { /* our own: we are outside */
         bias = mark | RING_REVOKED;
         return atomic_compare_exchange_strong(&shared->bias, &bias, 0) || bias == 0;
@@ -269,13 +274,15 @@ static bool revoke(struct wherry__ring *ring, uint64_t bias)
         return false;
     struct ring_place *other = &ring->control->places[place];
     bool same = (atomic_load_explicit(&other->epoch, memory_order_acquire) & 0x7fffffff) == ring_mark_epoch(mark);
-    if (same && atomic_load_explicit(&other->inside, memory_order_acquire) && (!ring->tick || wherry__life_alive(ring->life, place)))
+    if (same && atomic_load_explicit(&other->inside, memory_order_acquire) &&
+        (!ring->tick || wherry__life_alive(ring->life, place)))
         return false;
     bias = mark | RING_REVOKED;
     return atomic_compare_exchange_strong(&shared->bias, &bias, 0) || bias == 0;
 }
 
-/* Rule 8: take the bias when no other receiver lives.  The fences pair with the one after a place is published (join.c). */
+/* Rule 8: take the bias when no other receiver lives.  The fences pair with the one after a place is published
+ * (join.c). */
 void wherry__ring_seek_bias(struct wherry__ring *ring, unsigned others)
 {
     struct ring_shared *shared = &ring->control->shared;
@@ -314,7 +321,7 @@ static int take_one(struct wherry__ring *ring, struct ring_message *ret)
 {
     int result = -EAGAIN;
     if (__builtin_expect(go_inside(ring), 1)) {
-        CRASH(receive-inside);
+        CRASH(receive_inside);
         result = take_any(ring, true, ret);
         if (result != 1)
             go_outside(ring);
@@ -382,22 +389,23 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
     /* rule 8; position and word are not older than the bias, which only this thread takes */
     atomic_store_explicit(&ring->me->inside, 1, memory_order_relaxed);
     wherry__barrier_light(ring->fenced);
-    if (__builtin_expect(atomic_load_explicit(&ring->control->shared.bias, memory_order_acquire) != ring->mark || size > capacity ||
-                             size > ring->largest || position % 8 != 0 || load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
+    if (__builtin_expect(atomic_load_explicit(&ring->control->shared.bias, memory_order_acquire) != ring->mark ||
+                             size > capacity || size > ring->largest || position % 8 != 0 ||
+                             load(&lane->receiver.owner) != 0 || load(&lane->receiver.lent) == position,
                          0)) {
         go_outside(ring);
         ring->hot_left = 0;
         return -EAGAIN;
     }
-    CRASH(receive-inside);
+    CRASH(receive_inside);
     if (size)
         memcpy(buffer, frame + RING_WORD, size);
     uint64_t next = position + ring_frame(size);
-    CRASH(receive-copied);
+    CRASH(receive_copied);
     ring->hot_count++;
     /* release: the sender may go on from here; our reads of the message are done */
     atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
-    CRASH(receive-taken);
+    CRASH(receive_taken);
     if (__builtin_expect(next >= ring->hot_limit, 0)) {
         say_freed(ring, ring->current, next);
         ring->hot_limit = next + ring->capacity / 8;
@@ -413,9 +421,9 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
     return 1;
 }
 
-/* A receiver quicker than its sender finds each message alone, and the two fight over the line that it lies in: a stream goes half as
- * fast.  After some messages that were there at the first look, it lets a few gather.  Who answers each message waits longer for the
- * next, and is never in that state. */
+/* A receiver quicker than its sender finds each message alone, and the two fight over the line that it lies in: a
+ * stream goes half as fast.  After some messages that were there at the first look, it lets a few gather.  Who answers
+ * each message waits longer for the next, and is never in that state. */
 static void gather(struct wherry__ring *ring)
 {
     enum { OFTEN = 8, PAUSES = 14 };
@@ -450,7 +458,8 @@ bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks)
             ring->prompt = look > 1 ? 0 : ring->prompt + 1;
             return true;
         }
-        if (atomic_load_explicit(&shared->changes, memory_order_relaxed) != ring->changes || load(&shared->lanes) != ring->mapped)
+        if (atomic_load_explicit(&shared->changes, memory_order_relaxed) != ring->changes ||
+            load(&shared->lanes) != ring->mapped)
             return false;
         wherry__breathe_once();
     }
@@ -508,8 +517,8 @@ static bool look_round_if_due(struct wherry__ring *ring, unsigned *ret_senders, 
     return true;
 }
 
-/* Nobody sends any more, and the lanes were seen empty after that was seen.  `joined` is from before the look round: the end of one that
- * came since is still to be told. */
+/* Nobody sends any more, and the lanes were seen empty after that was seen.  `joined` is from before the look round:
+ * the end of one that came since is still to be told. */
 static bool is_end(struct wherry__ring *ring, unsigned senders, uint64_t joined)
 {
     if (ring->keep || ring->gone)
@@ -588,7 +597,7 @@ void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)
     ring->hot_left = 0;
     atomic_fetch_or_explicit(&ring->control->shared.sleepers, bit, memory_order_seq_cst);
     wherry__barrier_all(ring->fenced); /* rule 14: from here on a sender that commits sees the bit */
-    CRASH(receiver-asleep);
+    CRASH(receiver_asleep);
 }
 
 int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadline)

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * LAYOUT.md has the protocol; its rules are numbered, and the code names them.  An end belongs to one process and is used by one
- * thread at a time in each direction; it has one direction. */
+ * LAYOUT.md has the protocol; its rules are numbered, and the code names them.  An end belongs to one process and is
+ * used by one thread at a time in each direction; it has one direction. */
 #ifndef WHERRY_RING_RING_H
 #define WHERRY_RING_RING_H
 
@@ -106,7 +106,8 @@ static inline void wherry__ring_count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-/* How we are to be woken; before the barrier that sleeping has anyway.  Who polls keeps the FIFO beside the futex of a call. */
+/* How we are to be woken; before the barrier that sleeping has anyway.  Who polls keeps the FIFO beside the futex of a
+ * call. */
 static inline void wherry__ring_say_wakes_by(struct wherry__ring *ring, uint32_t by)
 {
     if (by == RING_BY_FUTEX && ring->bell_fd >= 0)
@@ -151,7 +152,8 @@ void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by);
 int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret_message);
 /* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
 int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size);
-/* Look so many times for a message, and make its lane the current one; true: something is there.  Ends early when somebody came or went. */
+/* Look so many times for a message, and make its lane the current one; true: something is there.  Ends early when
+ * somebody came or went. */
 bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */
 void wherry__ring_lend(struct wherry__ring *ring);
@@ -163,8 +165,8 @@ bool wherry__ring_has_message(struct wherry__ring *ring);
 
 /* ---- peers.c ---- */
 
-/* Rule 15: ask the kernel who is alive, and free what the dead hold.  Returns the living peers that count: receivers for a sender,
- * senders for a receiver. */
+/* Rule 15: ask the kernel who is alive, and free what the dead hold.  Returns the living peers that count: receivers
+ * for a sender, senders for a receiver. */
 unsigned wherry__ring_look_round(struct wherry__ring *ring);
 /* Wake one receiver that sleeps. */
 void wherry__ring_wake_receiver(struct wherry__ring *ring);
@@ -175,8 +177,8 @@ void wherry__ring_nudge(struct wherry__ring *ring);
 
 /* The FIFO of a place; a descriptor to close, or -1. */
 int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place);
-/* Somebody polls: put the FIFO and the peers' pidfds into the set, say that we sleep, and look once more.  1: something is there;
- * 0; -errno with the sentence set. */
+/* Somebody polls: put the FIFO and the peers' pidfds into the set, say that we sleep, and look once more.  1: something
+ * is there; 0; -errno with the sentence set. */
 int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set);
 void wherry__ring_forget_bell(struct wherry__ring *ring);
 

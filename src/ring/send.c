@@ -27,8 +27,8 @@ static int nonsense(const struct wherry__ring *ring)
     return wherry__fail(EBADMSG, "%s: a receiver wrote an impossible position; remove the ring", ring->wish.url);
 }
 
-/* Rule 12: `freed` at each try; `position`, whose line the receiver writes with every message, only when that failed twice in a row,
- * or when much was sent since the last time. */
+/* Rule 12: `freed` at each try; `position`, whose line the receiver writes with every message, only when that failed
+ * twice in a row, or when much was sent since the last time. */
 static int look_for_room(struct wherry__ring *ring, uint64_t needed)
 {
     struct ring_lane *lane = ring->lane;
@@ -67,7 +67,8 @@ static int refuse_deserted(struct wherry__ring *ring)
 
 static int too_big(const struct wherry__ring *ring, size_t size)
 {
-    return wherry__fail(EMSGSIZE, "%s: a message of %zu bytes is over half of the capacity (%llu); open the ring with capacity=",
+    return wherry__fail(EMSGSIZE,
+                        "%s: a message of %zu bytes is over half of the capacity (%llu); open the ring with capacity=",
                         ring->wish.url, size, (unsigned long long)ring->capacity);
 }
 
@@ -95,10 +96,10 @@ static inline int make_room(struct wherry__ring *ring, size_t size)
 static inline void publish(struct wherry__ring *ring, uint64_t word, uint64_t size)
 {
     uint64_t tail = ring->tail, next = tail + ring_frame(size);
-    CRASH(send-written);
+    CRASH(send_written);
     /* release: who reads the word with acquire may read the payload, and finds a zero word behind it */
     atomic_store_explicit(word_at(ring, tail), word, memory_order_release);
-    CRASH(send-committed);
+    CRASH(send_committed);
     ring->tail = next;
     struct ring_lane *lane = ring->lane;
     atomic_store_explicit(&lane->sender.position, next, memory_order_relaxed);
@@ -170,8 +171,8 @@ bool wherry__ring_has_room(struct wherry__ring *ring)
 
 /* ---- waiting ---- */
 
-/* Rule 6: from this position of the receiver on it is worth waking us; a quarter of the lane more than we need, or it would wake
- * us for each message it takes. */
+/* Rule 6: from this position of the receiver on it is worth waking us; a quarter of the lane more than we need, or it
+ * would wake us for each message it takes. */
 static uint64_t position_to_wake_at(const struct wherry__ring *ring)
 {
     uint64_t least = ring->tail + ring->wanted - ring->capacity;
@@ -197,7 +198,7 @@ void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by)
     wherry__ring_say_wakes_by(ring, by);
     atomic_store_explicit(&ring->lane->sleep.wake_at, position_to_wake_at(ring), memory_order_relaxed);
     wherry__barrier_all(ring->fenced); /* rule 14: from here on a receiver that moves its position sees the word */
-    CRASH(sender-asleep);
+    CRASH(sender_asleep);
 }
 
 int wherry__ring_wait_for_room(struct wherry__ring *ring, wherry_time deadline)

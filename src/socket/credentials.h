@@ -33,8 +33,8 @@ static inline bool wherry__credentials_none(const struct wherry__credentials *cr
     return credentials->pid == 0 && credentials->uid == 65534 && credentials->gid == 65534; /* overflowuid, overflowgid */
 }
 
-/* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether any came (none at the end).  `from` may
- * be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's. */
+/* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether any came (none at the
+ * end).  `from` may be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's. */
 ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
                                     struct wherry__credentials *ret_credentials, bool *ret_had,
                                     struct wherry__datagram_address *from, int *ret_flags);

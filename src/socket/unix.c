@@ -43,8 +43,9 @@ int wherry__unix_check(const struct wherry__unix_place *place)
         return wherry__fail(EINVAL, "%s: names a directory; name a socket in it", place->name);
     /* longer paths go through "/proc/self/fd/<directory>/<base>", which must fit in turn */
     if (length >= SUN_PATH && strlen(base) > SUN_PATH - sizeof "/proc/self/fd/1234567890/")
-        return wherry__fail(ENAMETOOLONG, "%s: a socket's name in its directory has at most %d bytes when the path is longer "
-                                          "than %d",
+        return wherry__fail(ENAMETOOLONG,
+                            "%s: a socket's name in its directory has at most %d bytes when the path is longer "
+                            "than %d",
                             place->name, (int)(SUN_PATH - sizeof "/proc/self/fd/1234567890/"), SUN_PATH - 1);
     if (length >= PATH_MAX)
         return wherry__fail(ENAMETOOLONG, "%s: the path is too long", place->name);
@@ -116,8 +117,8 @@ static int same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* The file beside the socket that says who listens: whoever holds its lock.  It is removed under the lock, so who opened it
- * before and locked it after looks whether it still has its name (H3). */
+/* The file beside the socket that says who listens: whoever holds its lock.  It is removed under the lock, so who
+ * opened it before and locked it after looks whether it still has its name (H3). */
 static int claim(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, bool inheritable)
 {
     char path[PATH_MAX + 8];
@@ -130,8 +131,9 @@ static int claim(struct wherry__unix_listener *listener, const struct wherry__un
             wherry__fd_note(listener->claim_fd);
         wherry__fd_unguard();
         if (listener->claim_fd < 0)
-            return code == ENOENT ? wherry__fail(ENOENT, "%s: the directory does not exist", place->name)
-                                  : wherry__fail_errno(code, "%s: %s.lock could not be opened", place->name, place->text);
+            return code == ENOENT
+                       ? wherry__fail(ENOENT, "%s: the directory does not exist", place->name)
+                       : wherry__fail_errno(code, "%s: %s.lock could not be opened", place->name, place->text);
         struct stat now;
         if (wherry__sys.fstat(listener->claim_fd, &listener->claim_identity) != 0 ||
             !S_ISREG(listener->claim_identity.st_mode) ||
@@ -152,8 +154,8 @@ static int claim(struct wherry__unix_listener *listener, const struct wherry__un
     }
 }
 
-/* Is anybody behind the socket that is there?  Asked by connecting, which a server that does not use our lock sees as a client
- * that comes and goes.  0: nobody; or -EADDRINUSE with the sentence. */
+/* Is anybody behind the socket that is there?  Asked by connecting, which a server that does not use our lock sees as a
+ * client that comes and goes.  0: nobody; or -EADDRINUSE with the sentence. */
 static int probe(const struct wherry__unix_place *place, const struct address *address, int type)
 {
     int fd = new_socket(type, false);
@@ -282,9 +284,11 @@ static int check_target(const struct wherry__unix_place *place, int type, const 
     if (is_abstract(place)) {
         if (type != SOCK_DGRAM || allow->any)
             return 0;
-        return wherry__fail(EPERM, "%s: the kernel does not say who receives datagrams at an abstract name, and any user may take "
-                                   "it; use a path, or accept that with uid=any",
-                            place->name);
+        return wherry__fail(
+            EPERM,
+            "%s: the kernel does not say who receives datagrams at an abstract name, and any user may take "
+            "it; use a path, or accept that with uid=any",
+            place->name);
     }
     if (wherry__sys.fstatat(AT_FDCWD, place->text, &status, 0) != 0)
         return -errno;
@@ -346,7 +350,8 @@ int wherry__unix_connect(const struct wherry__unix_place *place, int type, const
         if (result >= 0 || result == -EPERM || result == -ENOTSOCK || result == -EMFILE || result == -ENFILE)
             return result;
         if (result == -EPROTOTYPE)
-            return wherry__fail(EPROTOTYPE, "%s: the socket there is of another type (stream, seqpacket, dgram)", place->name);
+            return wherry__fail(EPROTOTYPE, "%s: the socket there is of another type (stream, seqpacket, dgram)",
+                                place->name);
         /* not there yet; nobody behind it (yet); the backlog is full */
         if (result != -ENOENT && result != -ECONNREFUSED && result != -EAGAIN)
             return wherry__fail_errno(-result, "%s: could not be connected to", place->name);
@@ -399,7 +404,8 @@ int wherry__unix_resize(int fd, uint64_t bytes, const char *name)
         wherry__sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
     if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &got, &size) == 0 && got >= wanted)
         return 0;
-    return wherry__fail(ENOBUFS, "%s: the kernel gives a socket %d bytes, not %d (net.core.wmem_max)", name, got / 2, wanted);
+    return wherry__fail(ENOBUFS, "%s: the kernel gives a socket %d bytes, not %d (net.core.wmem_max)", name, got / 2,
+                        wanted);
 }
 
 void wherry__unix_least(int fd, int bytes)

@@ -31,8 +31,9 @@ struct wherry__unix_listener {
 /* Whether `text` can be a place at all: 0, -EINVAL or -ENAMETOOLONG. */
 int wherry__unix_check(const struct wherry__unix_place *place);
 
-/* Take the place and listen.  A socket left by a dead process is replaced; a live one is -EADDRINUSE, with its pid in the
- * sentence; anything that is no socket is -ENOTSOCK and stays. `type` is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM. */
+/* Take the place and listen.  A socket left by a dead process is replaced; a live one is -EADDRINUSE, with its pid in
+ * the sentence; anything that is no socket is -ENOTSOCK and stays. `type` is SOCK_STREAM, SOCK_SEQPACKET or
+ * SOCK_DGRAM. */
 int wherry__unix_listen(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, int type,
                         uint32_t mode, uint32_t backlog, bool inheritable);
 
@@ -40,9 +41,9 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
 void wherry__unix_unlisten(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, bool own,
                            uint64_t born, bool inheritable);
 
-/* Connect, waiting until `deadline` for somebody to listen and to have room in the backlog.  The uid at the other end is checked,
- * where the kernel knows it; datagram sockets have none: there the file's owner is, and an abstract name is refused
- * unless any uid may.  Returns the descriptor, noted, or -errno. */
+/* Connect, waiting until `deadline` for somebody to listen and to have room in the backlog.  The uid at the other end
+ * is checked, where the kernel knows it; datagram sockets have none: there the file's owner is, and an abstract name is
+ * refused unless any uid may.  Returns the descriptor, noted, or -errno. */
 int wherry__unix_connect(const struct wherry__unix_place *place, int type, const struct wherry__allow *allow,
                          wherry_time deadline, struct wherry__credentials *ret_credentials, bool *ret_known);
 

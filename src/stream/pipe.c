@@ -87,8 +87,10 @@ static const char *kind_of(mode_t mode)
 
 static int refuse_kind(const char *name, mode_t mode)
 {
-    return wherry__fail(S_ISLNK(mode) ? ELOOP : S_ISDIR(mode) ? EISDIR : EEXIST, "%s: is %s, not a FIFO; name another path", name,
-                        kind_of(mode));
+    return wherry__fail(S_ISLNK(mode)   ? ELOOP
+                        : S_ISDIR(mode) ? EISDIR
+                                        : EEXIST,
+                        "%s: is %s, not a FIFO; name another path", name, kind_of(mode));
 }
 
 static int no_such(const char *name, int code)
@@ -107,8 +109,8 @@ static int check_path(const char *path, const char *name)
     return S_ISFIFO(status.st_mode) ? 0 : refuse_kind(name, status.st_mode);
 }
 
-/* Make it with exactly these permissions.  The name appears with none but our own at first: mkfifo(3) is under the umask, which
- * may only take away. */
+/* Make it with exactly these permissions.  The name appears with none but our own at first: mkfifo(3) is under the
+ * umask, which may only take away. */
 static int make_fifo(struct wherry__fifo *fifo, const char *path, uint32_t mode)
 {
     if (wherry__sys.mkfifoat(AT_FDCWD, path, 0600) != 0)
@@ -144,9 +146,9 @@ static int try_open(struct wherry__fifo *fifo, const char *path, int flags, bool
     return 0;
 }
 
-/* Receivers that start at once take turns at a lock on the directory, so that whoever makes the FIFO also gets the claim on it, and
- * removes it in the end.  A descriptor to close, or -1: where the directory cannot be read, or somebody else keeps it locked, it
- * goes without, and at worst a FIFO is left behind. */
+/* Receivers that start at once take turns at a lock on the directory, so that whoever makes the FIFO also gets the
+ * claim on it, and removes it in the end.  A descriptor to close, or -1: where the directory cannot be read, or
+ * somebody else keeps it locked, it goes without, and at worst a FIFO is left behind. */
 static int lock_directory(const char *path)
 {
     char directory[PATH_MAX];
@@ -243,7 +245,8 @@ int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32
         }
         if (wherry__deadline_passed(deadline))
             return give_up(waited, name,
-                           result == -ENXIO ? "nobody reads there; start the receiver" : "does not exist; start the receiver");
+                           result == -ENXIO ? "nobody reads there; start the receiver"
+                                            : "does not exist; start the receiver");
         waited = true;
         wherry__steps_sleep(&steps, deadline);
     }

@@ -20,8 +20,8 @@ int wherry__pipe_resize(int fd, uint64_t bytes, const char *name);
  * inheritable, or -errno where /proc does not let us. */
 int wherry__pipe_reopen(int fd, bool for_writing, bool inheritable);
 
-/* At most one process reads a pipe: two would each get half a message (H39).  The lock is flock(2), since record locks for
- * writing fail on a descriptor for reading.  0, or -EBUSY with a sentence that names the other. */
+/* At most one process reads a pipe: two would each get half a message (H39).  The lock is flock(2), since record locks
+ * for writing fail on a descriptor for reading.  0, or -EBUSY with a sentence that names the other. */
 int wherry__pipe_claim_reading(int fd, const char *name);
 
 struct wherry__fifo {
@@ -31,7 +31,8 @@ struct wherry__fifo {
     struct stat identity; /* of what fd leads to */
 };
 
-/* Open a FIFO to receive: made if it is not there, refused if it is something else or somebody reads it.  Never waits. */
+/* Open a FIFO to receive: made if it is not there, refused if it is something else or somebody reads it.  Never
+ * waits. */
 int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32_t mode, bool inheritable,
                              const char *name);
 
@@ -39,13 +40,14 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
 int wherry__fifo_open_existing(struct wherry__fifo *fifo, const char *path, bool inheritable, wherry_time deadline,
                                const char *name);
 
-/* Open a FIFO to send: waits until `deadline` for it to appear and for somebody to read it.  `create`: make it when it is not
- * there. */
+/* Open a FIFO to send: waits until `deadline` for it to appear and for somebody to read it.  `create`: make it when it
+ * is not there. */
 int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32_t mode, bool create, bool inheritable,
                              wherry_time deadline, const char *name);
 
-/* After the end: a reader of its own, which knows nothing of the hang-up (H37).  The old one is closed only then, or kept for
- * its lock, so that nothing written between is lost and nobody else slips in.  0 or -errno; then the old one still stands. */
+/* After the end: a reader of its own, which knows nothing of the hang-up (H37).  The old one is closed only then, or
+ * kept for its lock, so that nothing written between is lost and nobody else slips in.  0 or -errno; then the old one
+ * still stands. */
 int wherry__fifo_renew_reader(struct wherry__fifo *fifo, bool inheritable, const char *name);
 
 /* Remove the name if we made it and it still leads to what we made. */

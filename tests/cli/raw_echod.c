@@ -1,5 +1,5 @@
-/* tests/cli/raw_echod.c SOCKET stream|seqpacket CONNECTIONS - an echo server as textbooks have it: one connection after the
- * other, as many as said.
+/* tests/cli/raw_echod.c SOCKET stream|seqpacket CONNECTIONS - an echo server as textbooks have it: one connection after
+ * the other, as many as said.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>

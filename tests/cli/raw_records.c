@@ -1,4 +1,5 @@
-/* tests/cli/raw_records.c FIFO COUNT - writes COUNT records of 4 bytes, 0, 1, 2, ... in the machine's order, into a FIFO.
+/* tests/cli/raw_records.c FIFO COUNT - writes COUNT records of 4 bytes, 0, 1, 2, ... in the machine's order, into a
+ * FIFO.
  *
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* tests/cli/raw_spawn.c recv|send QUERY WHERRY - one end of a socketpair for itself, the other for `wherry recv fd:N?QUERY`
- * or `wherry send fd:N?QUERY`, which it forks and execs.  recv: copies standard input to the pair; send: copies the pair
- * to standard output.  Exits as the child does.
+/* tests/cli/raw_spawn.c recv|send QUERY WHERRY - one end of a socketpair for itself, the other for `wherry recv
+ * fd:N?QUERY` or `wherry send fd:N?QUERY`, which it forks and execs.  recv: copies standard input to the pair; send:
+ * copies the pair to standard output.  Exits as the child does.
  *
  * SPDX-License-Identifier: MIT */
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
-/* tests/cli/raw_typist.c SOCKET COUNT - types COUNT lines at a Unix stream socket, each after the answer to the one before;
- * an answer must be the line that was typed.
+/* tests/cli/raw_typist.c SOCKET COUNT - types COUNT lines at a Unix stream socket, each after the answer to the one
+ * before; an answer must be the line that was typed.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>

@@ -277,7 +277,8 @@ CASE(11, an_idle_wait_after_the_end_wakes_nobody, .needs = WHERRY_TRAIT_ENDS,
     long before = test_wakeups();
     wherry_time cpu = test_cpu_time();
     test_is(take(p.receiver, &p.crate, wherry_after(200 * WHERRY_MILLISECOND)), -ETIMEDOUT);
-    must(test_wakeups() - before <= (HAS(TICKS) ? 8 : 3), "%ld wake-ups in 200 ms after the end", test_wakeups() - before);
+    must(test_wakeups() - before <= (HAS(TICKS) ? 8 : 3), "%ld wake-ups in 200 ms after the end",
+         test_wakeups() - before);
     must(test_cpu_time() - cpu < 50 * WHERRY_MILLISECOND, "a busy loop after the end");
     polled_fini(&p);
 }

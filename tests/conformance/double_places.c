@@ -177,8 +177,8 @@ static int wait_until_signal(struct wherry__endpoint *endpoint, enum wherry__dir
 {
     struct epoll_event event;
     wherry_time left = deadline == WHERRY_FOREVER ? 3600 * WHERRY_SECOND : deadline - wherry_now();
-    if (left > 0 &&
-        epoll_wait(wherry__wait_descriptor(wait_of(endpoint, direction)), &event, 1, (int)(left / WHERRY_MILLISECOND) + 1) < 0)
+    if (left > 0 && epoll_wait(wherry__wait_descriptor(wait_of(endpoint, direction)), &event, 1,
+                               (int)(left / WHERRY_MILLISECOND) + 1) < 0)
         return -ETIMEDOUT;
     return double_wait(endpoint, direction, to, deadline);
 }

@@ -1,10 +1,11 @@
-/* tests/crash/ring_book.h - the account of what was sent through a ring and what came, kept by processes that may die at any time.
+/* tests/crash/ring_book.h - the account of what was sent through a ring and what came, kept by processes that may die
+ * at any time.
  *
  * SPDX-License-Identifier: MIT
  *
- * In memory that all processes of a test share.  Each message has a number, which its bytes follow from and its type says, save that of
- * the message sent by the call in question, whose type is 0.  An entry is written down before the call and again after it, so that a
- * death in between leaves it in doubt. */
+ * In memory that all processes of a test share.  Each message has a number, which its bytes follow from and its type
+ * says, save that of the message sent by the call in question, whose type is 0.  An entry is written down before the
+ * call and again after it, so that a death in between leaves it in doubt. */
 #ifndef WHERRY_TESTS_RING_BOOK_H
 #define WHERRY_TESTS_RING_BOOK_H
 
@@ -76,7 +77,8 @@ enum book_grace {
     BOOK_ITS_LOAN, /* what it held, and was about to return */
 };
 
-/* All has come that will.  Complains of what is lost, came twice, in disorder, or is marked or not marked against the truth. */
+/* All has come that will.  Complains of what is lost, came twice, in disorder, or is marked or not marked against the
+ * truth. */
 void book_judge(struct book *book, enum book_grace grace, bool may_mark);
 
 #endif

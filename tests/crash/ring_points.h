@@ -2,10 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A point is an instruction of this program's own text, wherry's among it, together with how often the call has come by: the
- * process stands before it.  What libc does is one instruction, the call; so is each system call in it.  A loop's instructions are
- * points in its first rounds alone: what it changes in later ones is no other state.  A point is gone to with a breakpoint, so that it
- * costs as much at the end of a call as at the beginning. */
+ * A point is an instruction of this program's own text, wherry's among it, together with how often the call has come
+ * by: the process stands before it.  What libc does is one instruction, the call; so is each system call in it.  A
+ * loop's instructions are points in its first rounds alone: what it changes in later ones is no other state.  A point
+ * is gone to with a breakpoint, so that it costs as much at the end of a call as at the beginning. */
 #ifndef WHERRY_TESTS_RING_POINTS_H
 #define WHERRY_TESTS_RING_POINTS_H
 
@@ -27,7 +27,8 @@ struct ring_points {
     bool cut;              /* it never returned: the points of its first instructions */
 };
 
-/* The process stands at the entry of the call.  Take it through, as far as `most` instructions; 0, or what stopped it. */
+/* The process stands at the entry of the call.  Take it through, as far as `most` instructions; 0, or what stopped
+ * it. */
 int ring_points_find(struct ring_points *points, struct step *step, uint32_t rounds, uint64_t most);
 void ring_points_fini(struct ring_points *points);
 

@@ -1,9 +1,11 @@
-/* tests/crash/ring_scene.h - a ring with a victim in the middle of a call, others beside it, and what must hold afterwards.
+/* tests/crash/ring_scene.h - a ring with a victim in the middle of a call, others beside it, and what must hold
+ * afterwards.
  *
  * SPDX-License-Identifier: MIT
  *
- * The test's process has the ends that live: a receiver, perhaps a second one, a sender.  The victim is its child, stepped to the entry
- * of one public function.  What lies in the lanes where nothing was written is random, and positions begin where the scene says. */
+ * The test's process has the ends that live: a receiver, perhaps a second one, a sender.  The victim is its child,
+ * stepped to the entry of one public function.  What lies in the lanes where nothing was written is random, and
+ * positions begin where the scene says. */
 #ifndef WHERRY_TESTS_RING_SCENE_H
 #define WHERRY_TESTS_RING_SCENE_H
 

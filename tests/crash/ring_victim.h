@@ -6,8 +6,8 @@
 
 #include "crash/ring_scene.h"
 
-/* The child's function; `run` as it was at the fork.  It stops by at ring_victim_mark() three times: when it has come, when it is about
- * to prepare its call, and before its call; and once more when that has returned. */
+/* The child's function; `run` as it was at the fork.  It stops by at ring_victim_mark() three times: when it has come,
+ * when it is about to prepare its call, and before its call; and once more when that has returned. */
 void ring_victim(void *run);
 void ring_victim_mark(void);
 

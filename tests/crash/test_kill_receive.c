@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * The sender lives.  What the dead receiver had read is gone with it; the next one gets whole messages only, in order, each at most
- * once, and all that is sent after it came.  On a FIFO it takes over in the middle of a stream, so frame=length alone can keep
- * that; bytes that are skipped may be reported once. */
+ * The sender lives.  What the dead receiver had read is gone with it; the next one gets whole messages only, in order,
+ * each at most once, and all that is sent after it came.  On a FIFO it takes over in the middle of a stream, so
+ * frame=length alone can keep that; bytes that are skipped may be reported once. */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -173,7 +173,8 @@ static size_t combinations(void)
 static const char *combination_name(size_t index)
 {
     static char name[64];
-    snprintf(name, sizeof name, "%s %s%s", sites[index / 2].kind.name, sites[index / 2].framing, index % 2 ? " borrow" : "");
+    snprintf(name, sizeof name, "%s %s%s", sites[index / 2].kind.name, sites[index / 2].framing,
+             index % 2 ? " borrow" : "");
     return name;
 }
 

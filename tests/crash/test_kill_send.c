@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * The sender sends a message, and dies within the sending of a second one, at each of its system calls in turn.  The receiver
- * gets the first, the second whole or not at all (where the framing has boundaries), the end where the object has one, and
- * then everything that a new sender sends.  WHERRY_KILL_POINTS says at how many points of each send; "all" at every one. */
+ * The sender sends a message, and dies within the sending of a second one, at each of its system calls in turn.  The
+ * receiver gets the first, the second whole or not at all (where the framing has boundaries), the end where the object
+ * has one, and then everything that a new sender sends.  WHERRY_KILL_POINTS says at how many points of each send; "all"
+ * at every one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -130,7 +131,8 @@ static void close_site(struct run *run)
     }
 }
 
-/* ---- what comes ---------------------------------------------------------------------------------------------------- */
+/* ---- what comes
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void note(struct run *run, const struct wherry_info *info)
 {
@@ -147,7 +149,8 @@ static void note(struct run *run, const struct wherry_info *info)
     must(pattern_is(run->buffer, size, number), "message %u differs from byte %zu of %zu on", number,
          pattern_match(run->buffer, size, number), size);
     if (info->flags & WHERRY_INCOMPLETE) {
-        must((run->framing == LINE || run->framing == NUL) && size <= wanted, "message %u came marked incomplete", number);
+        must((run->framing == LINE || run->framing == NUL) && size <= wanted, "message %u came marked incomplete",
+             number);
         run->incomplete = true;
     } else {
         must(size == wanted, "message %u came torn: %zu bytes of %zu", number, size, wanted);
@@ -254,7 +257,8 @@ static size_t kill_one(struct run *run, size_t kill_at)
         must(wherry_now() < deadline, "the sender does not get on");
     }
     if (trace.state == TRACE_EXITED) {
-        must(WIFEXITED(trace.status) && WEXITSTATUS(trace.status) == 74, "the sender gave up: status 0x%x", trace.status);
+        must(WIFEXITED(trace.status) && WEXITSTATUS(trace.status) == 74, "the sender gave up: status 0x%x",
+             trace.status);
         while (!run->ended && receive_one(run, wherry_after(100 * WHERRY_MILLISECOND)))
             ;
         close_site(run);
@@ -308,7 +312,8 @@ static const char *combination_name(size_t index)
     return name;
 }
 
-TEST_WITH(a_sender_killed_at_each_system_call_of_a_send, .count = combinations, .entry = combination_name, .seconds = 900)
+TEST_WITH(a_sender_killed_at_each_system_call_of_a_send, .count = combinations, .entry = combination_name,
+          .seconds = 900)
 {
     enum framing framing = LENGTH;
     size_t site = combination(index, &framing), refused = 0;
@@ -326,7 +331,8 @@ TEST_WITH(a_sender_killed_at_each_system_call_of_a_send, .count = combinations, 
             continue;
         char more[32] = "";
         if (!run->kind->packets)
-            snprintf(more, sizeof more, framing == FIXED ? "frame=%s:%zu" : "frame=%s", framing_names[framing], run->size);
+            snprintf(more, sizeof more, framing == FIXED ? "frame=%s:%zu" : "frame=%s", framing_names[framing],
+                     run->size);
         const char *query = strchr(ends_url(run->url, sizeof run->url, run->kind, more), '?');
         snprintf(run->query, sizeof run->query, "%s", query ? query : "");
         size_t total = kill_one(run, 0);

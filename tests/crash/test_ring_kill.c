@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A victim dies before an instruction of one public call; those beside it, and a process that comes then, find all that was accepted,
- * once, whole and in order, save what it took with it by contract; a new sender's message comes within 100 ms, and nothing stays in
- * /dev/shm.  WHERRY_KILL_POINTS says at how many instructions of each call; "all" at every one, in more scenes. */
+ * A victim dies before an instruction of one public call; those beside it, and a process that comes then, find all that
+ * was accepted, once, whole and in order, save what it took with it by contract; a new sender's message comes within
+ * 100 ms, and nothing stays in /dev/shm.  WHERRY_KILL_POINTS says at how many instructions of each call; "all" at every
+ * one, in more scenes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,8 @@ struct sweep {
     wherry_time worst;
 };
 
-/* The first is the one of the short run.  Positions: where a frame runs over the end of the lane, and where counters of 32 and of 64
- * bits do. */
+/* The first is the one of the short run.  Positions: where a frame runs over the end of the lane, and where counters of
+ * 32 and of 64 bits do. */
 #define WRAP (SCENE_CAPACITY - 24)
 static const struct ring_scene scenes[] = {
     {.size = 56, .start = WRAP},

@@ -1,9 +1,11 @@
-/* tests/crash/test_ring_random.c - owns a thousand deaths at random: whoever uses a ring is killed at any time and comes again.
+/* tests/crash/test_ring_random.c - owns a thousand deaths at random: whoever uses a ring is killed at any time and
+ * comes again.
  *
  * SPDX-License-Identifier: MIT
  *
- * Senders, receivers that copy, that borrow and that poll, and those who only come and go.  Every message has a number, its type, which
- * its bytes and size follow from; a table says what became of it.  WHERRY_SEED begins another sequence, WHERRY_KILLS says how many. */
+ * Senders, receivers that copy, that borrow and that poll, and those who only come and go.  Every message has a number,
+ * its type, which its bytes and size follow from; a table says what became of it.  WHERRY_SEED begins another sequence,
+ * WHERRY_KILLS says how many. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,11 +1,11 @@
-/* tests/crash/test_ring_stop.c - owns the proof that one who is stopped in any instruction of a call on shm: holds nobody up, loses
- * nothing and is robbed of nothing.
+/* tests/crash/test_ring_stop.c - owns the proof that one who is stopped in any instruction of a call on shm: holds
+ * nobody up, loses nothing and is robbed of nothing.
  *
  * SPDX-License-Identifier: MIT
  *
- * SIGSTOP before an instruction; then a new sender's message reaches another receiver; then SIGCONT, and all is as if nothing had
- * happened.  One that is stopped in opening finds, at every other instruction, that all others went and came again meanwhile.
- * WHERRY_KILL_POINTS says at how many instructions of each call; "all" at every one. */
+ * SIGSTOP before an instruction; then a new sender's message reaches another receiver; then SIGCONT, and all is as if
+ * nothing had happened.  One that is stopped in opening finds, at every other instruction, that all others went and
+ * came again meanwhile. WHERRY_KILL_POINTS says at how many instructions of each call; "all" at every one. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* tests/crash/test_stopped.c - owns the proof that a stopped process holds nobody up, and that a forked one keeps nobody alive.
+/* tests/crash/test_stopped.c - owns the proof that a stopped process holds nobody up, and that a forked one keeps
+ * nobody alive.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -99,7 +100,8 @@ TEST_TABLE(a_stopped_sender_holds_up_no_other, named)
     free(buffer);
 }
 
-/* ---- receivers ----------------------------------------------------------------------------------------------------- */
+/* ---- receivers
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void receive_all(void *argument)
 {
@@ -164,10 +166,11 @@ TEST_TABLE(a_stopped_receiver_holds_up_no_other, connected)
     ck_assert_uint_eq(counts[0] + counts[1], 2 * MANY);
 }
 
-/* ---- a fork, and the parent killed ------------------------------------------------------------------------------------ */
+/* ---- a fork, and the parent killed
+ * ------------------------------------------------------------------------------------ */
 
-/* A child that outlives us must not keep us alive in the eyes of others.  It says so itself when it runs: only then is it sure to
- * have closed what it inherited. */
+/* A child that outlives us must not keep us alive in the eyes of others.  It says so itself when it runs: only then is
+ * it sure to have closed what it inherited. */
 static void fork_an_heir_and_stay(const struct cast *cast)
 {
     struct test_gate ready = cast->ready;

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * ptrace(2).  The child runs freely to trace_mark(), where the stretch begins, and is then stopped at the entry and the exit of
- * each system call until the next trace_mark(), where it ends.  Its tracer never waits for it, so that it can be the peer
- * that the child needs to get on. */
+ * ptrace(2).  The child runs freely to trace_mark(), where the stretch begins, and is then stopped at the entry and the
+ * exit of each system call until the next trace_mark(), where it ends.  Its tracer never waits for it, so that it can
+ * be the peer that the child needs to get on. */
 #ifndef WHERRY_TESTS_TRACER_H
 #define WHERRY_TESTS_TRACER_H
 
@@ -41,8 +41,8 @@ void trace_enter(struct trace *trace);
 /* Attend to the child if it has stopped or ended; never waits.  Whether it has ended. */
 bool trace_step(struct trace *trace);
 
-/* How many points of a stretch to kill at: WHERRY_KILL_POINTS, all when that is "all".  With `total` points, the step from
- * one to the next. */
+/* How many points of a stretch to kill at: WHERRY_KILL_POINTS, all when that is "all".  With `total` points, the step
+ * from one to the next. */
 size_t trace_stride(size_t total);
 
 #endif

@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * One case a call: on each transport a receiver and a sender open, carry messages and close, over and over, with the first, the
- * second, the third ... call of it failing with each errno that it may give, until there is no such call any more.  Whatever
- * fails says so and why, takes no longer than its deadline, leaves no descriptor and no name behind, and loses or tears no message
- * that was accepted without a word; and afterwards the same channel can be opened and used. */
+ * One case a call: on each transport a receiver and a sender open, carry messages and close, over and over, with the
+ * first, the second, the third ... call of it failing with each errno that it may give, until there is no such call any
+ * more.  Whatever fails says so and why, takes no longer than its deadline, leaves no descriptor and no name behind,
+ * and loses or tears no message that was accepted without a word; and afterwards the same channel can be opened and
+ * used. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,8 @@
 #include "unit/ends.h"
 #include "unit/pattern.h"
 
-/* What each call may fail with; the first 0 ends the list.  Left out: what would be a fault of the caller (EBADF, EFAULT). */
+/* What each call may fail with; the first 0 ends the list.  Left out: what would be a fault of the caller (EBADF,
+ * EFAULT). */
 static const int errnos[INJECT_CALLS][8] = {
     [INJECT_read] = {EINTR, EAGAIN, EIO},
     [INJECT_readv] = {EINTR, EAGAIN, EIO},
@@ -118,7 +120,8 @@ static bool open_both(struct run *run)
                 result = result == -EAGAIN ? 0 : result;
             }
             if (result == 0)
-                result = (int)IN_LIBRARY(wherry_channel_open(ends->url, WHERRY_SEND, NULL, wherry_after(WHERRY_SECOND), &ends->sender));
+                result = (int)IN_LIBRARY(
+                    wherry_channel_open(ends->url, WHERRY_SEND, NULL, wherry_after(WHERRY_SECOND), &ends->sender));
         } else if (strcmp(run->kind->name, "fd") == 0) {
             ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
             snprintf(url, sizeof url, "fd:%d%s", fds[0], query);
@@ -154,7 +157,8 @@ static bool receive_ready(struct run *run)
 {
     for (;;) {
         struct wherry_info info;
-        int result = (int)IN_LIBRARY(wherry_channel_receive_info(run->ends.receiver, buffer, LARGEST, &info, WHERRY_NOW));
+        int result =
+            (int)IN_LIBRARY(wherry_channel_receive_info(run->ends.receiver, buffer, LARGEST, &info, WHERRY_NOW));
         if (result == -EAGAIN)
             return true;
         if (result == 0 && !run->broken && !inject_fired())
@@ -305,7 +309,8 @@ static bool carry(struct run *run, enum inject_call call, unsigned nth, int code
     if (fired && run->broken && must_pass_unnoticed(call, code))
         problem(run, "it was noticed", 0);
     size_t left = sweep();
-    /* a name stays when what says whose it is, or what removes it, fails; whoever could not claim it leaves it to the other */
+    /* a name stays when what says whose it is, or what removes it, fails; whoever could not claim it leaves it to the
+     * other */
     if (left && call != INJECT_unlinkat && call != INJECT_fstatat && call != INJECT_fstat && call != INJECT_flock)
         problem(run, "files are left", (int)left);
     if (test_descriptors() != descriptors)
@@ -365,8 +370,8 @@ TEST_WITH(may_fail, .count = call_count, .entry = inject_name, .seconds = 120)
                 if (run.problem[0]) {
                     size_t filled = strlen(report);
                     problems++;
-                    snprintf(report + filled, sizeof report - filled, "\n%s %s: call %u with %s: %.200s", sites[s].kind.name,
-                             sites[s].more, nth, strerrorname_np(*code), run.problem);
+                    snprintf(report + filled, sizeof report - filled, "\n%s %s: call %u with %s: %.200s",
+                             sites[s].kind.name, sites[s].more, nth, strerrorname_np(*code), run.problem);
                 }
                 faults += fired;
                 if (!fired)

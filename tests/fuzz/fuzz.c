@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * One program for libFuzzer, since it is built from all of src/ with coverage; the build runs it once a target, with a fixed seed. */
+ * One program for libFuzzer, since it is built from all of src/ with coverage; the build runs it once a target, with a
+ * fixed seed. */
 #include "fuzz/fuzz.h"
 
 #include <stdio.h>

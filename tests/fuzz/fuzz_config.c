@@ -22,19 +22,23 @@ void fuzz_config(const uint8_t *data, size_t size)
     options.mode = flags & 8 ? 0640 : 0;
     options.frame = flags & 16 ? "line" : NULL;
     options.max_message = flags & 32 ? 4096 : 0;
-    int result = wherry__config_init(&config, url, (enum wherry_role)(flags & 3), flags & 128 ? &options : NULL, flags & 4, &transport);
+    int result = wherry__config_init(&config, url, (enum wherry_role)(flags & 3), flags & 128 ? &options : NULL,
+                                     flags & 4, &transport);
     fuzz_must((result == 0) == (transport != NULL), "a transport exactly on success");
     if (result == 0) {
         fuzz_must(strcmp(config.name, url) == 0, "the name is the URL");
         fuzz_must(config.max_message > 0 && config.max_message <= (size_t)1 << 30, "max_message within its bounds");
         fuzz_must(config.max_memory >= config.max_message, "max_memory no less than max_message");
         fuzz_must(config.mode > 0 && config.mode <= 0777, "a mode of permissions alone");
-        fuzz_must(config.framing.kind != WHERRY__FRAME_FIXED || (config.framing.size > 0 && config.framing.size <= config.max_message),
+        fuzz_must(config.framing.kind != WHERRY__FRAME_FIXED ||
+                      (config.framing.size > 0 && config.framing.size <= config.max_message),
                   "records that fit");
-        fuzz_must(config.spin >= 0 && config.backlog > 0 && config.allow.count <= WHERRY__ALLOW_MAX, "the rest within bounds");
+        fuzz_must(config.spin >= 0 && config.backlog > 0 && config.allow.count <= WHERRY__ALLOW_MAX,
+                  "the rest within bounds");
     } else {
         fuzz_must(wherry_why()[0] != '\0', "a sentence");
-        fuzz_must(result == -EINVAL || result == -EPROTONOSUPPORT || result == -EOPNOTSUPP || result == -E2BIG, "a known error");
+        fuzz_must(result == -EINVAL || result == -EPROTONOSUPPORT || result == -EOPNOTSUPP || result == -E2BIG,
+                  "a known error");
     }
     wherry__config_fini(&config);
     free(url);

@@ -1,4 +1,5 @@
-/* tests/fuzz/fuzz_parts.c - parts in any order, of any sender, of any size: bounded memory, and no message but a whole one.
+/* tests/fuzz/fuzz_parts.c - parts in any order, of any sender, of any size: bounded memory, and no message but a whole
+ * one.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>

@@ -1,10 +1,11 @@
-/* tests/fuzz/fuzz_ring.c - a peer that writes anything anywhere into a ring: no call crashes, reads beyond the ring, or outlives its
- * deadline.
+/* tests/fuzz/fuzz_ring.c - a peer that writes anything anywhere into a ring: no call crashes, reads beyond the ring, or
+ * outlives its deadline.
  *
  * SPDX-License-Identifier: MIT
  *
- * The input is a list of steps: a call on one of a few endpoints of one ring, or bytes written to a place in the ring's file, most often
- * to a field that means something.  The writing goes on in a thread during the calls when the input says so. */
+ * The input is a list of steps: a call on one of a few endpoints of one ring, or bytes written to a place in the ring's
+ * file, most often to a field that means something.  The writing goes on in a thread during the calls when the input
+ * says so. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -25,7 +26,8 @@
 
 enum { CAPACITY = 4096, ENDS = 4, GUARDS = 512, PAGE = 4096, LANES = 4 };
 
-/* ---- memory around the mappings that traps ------------------------------------------------------------------------------ */
+/* ---- memory around the mappings that traps
+ * ------------------------------------------------------------------------------ */
 
 static struct wherry__sys real;
 static struct {
@@ -43,7 +45,8 @@ static void *guarded_mmap(void *at, size_t size, int protection, int flags, int 
         return MAP_FAILED;
     guards[guard_count].at = room;
     guards[guard_count++].size = size;
-    return flags & MAP_ANONYMOUS ? room + PAGE : real.mmap(room + PAGE, size, protection, flags | MAP_FIXED, fd, offset);
+    return flags & MAP_ANONYMOUS ? room + PAGE
+                                 : real.mmap(room + PAGE, size, protection, flags | MAP_FIXED, fd, offset);
 }
 
 static void remove_guards(void)
@@ -55,7 +58,8 @@ static void remove_guards(void)
     }
 }
 
-/* ---- the hostile peer ----------------------------------------------------------------------------------------------------- */
+/* ---- the hostile peer
+ * ----------------------------------------------------------------------------------------------------- */
 
 static struct {
     uint8_t *bytes; /* the ring's file: what it really is, whatever the endpoints were told */
@@ -186,7 +190,8 @@ static void stop_meddler(void)
     meddler.runs = false;
 }
 
-/* ---- the calls ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the calls
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static struct wherry_channel *ends[ENDS]; /* the first two receive, the others send */
 static struct wherry_loan loans[ENDS];
@@ -327,7 +332,10 @@ static void call(unsigned what, struct fuzz_input *input)
         send_with(i, how, input);
 }
 
-/* ---- one run -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one run
+ *
+ *
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 static void start_once(void)
 {

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * The input describes a stream of good frames, broken ones and garbage, which goes three times through a pipe or a socket: in the
- * largest pieces, received into a large buffer; in random pieces, borrowed; and in other random pieces with small buffers. */
+ * The input describes a stream of good frames, broken ones and garbage, which goes three times through a pipe or a
+ * socket: in the largest pieces, received into a large buffer; in random pieces, borrowed; and in other random pieces
+ * with small buffers. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@ enum { LENGTH, LINE, NUL, FIXED, RAW };
 
 static uint8_t stream[MOST + 80000];
 
-/* ---- what is sent -------------------------------------------------------------------------------------------------- */
+/* ---- what is sent
+ * -------------------------------------------------------------------------------------------------- */
 
 static size_t put_part(uint8_t *to, struct fuzz_input *input, unsigned what)
 {
@@ -74,7 +76,8 @@ static size_t build(struct fuzz_input *input)
     return filled < MOST ? filled : MOST;
 }
 
-/* ---- what comes ---------------------------------------------------------------------------------------------------- */
+/* ---- what comes
+ * ---------------------------------------------------------------------------------------------------- */
 
 struct outcome {
     size_t count, bytes;
@@ -135,12 +138,14 @@ static bool drain(struct wherry_channel *receiver, enum mode mode, bool raw, str
     }
 }
 
-static void carry(size_t size, unsigned framing, bool sockets, bool exact, enum mode mode, uint32_t random, struct outcome *outcome)
+static void carry(size_t size, unsigned framing, bool sockets, bool exact, enum mode mode, uint32_t random,
+                  struct outcome *outcome)
 {
     int fds[2];
     char url[160];
     struct wherry_channel *receiver;
-    fuzz_must((sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) : pipe2(fds, O_CLOEXEC | O_NONBLOCK)) == 0,
+    fuzz_must((sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)
+                       : pipe2(fds, O_CLOEXEC | O_NONBLOCK)) == 0,
               "a pipe");
     snprintf(url, sizeof url, "fd:%d?frame=%s&max_message=%d&max_memory=100000&single_thread=1&read_ahead=%s", fds[0],
              framings[framing], MAX_MESSAGE, exact ? "no" : "yes");
@@ -182,7 +187,8 @@ void fuzz_stream(const uint8_t *data, size_t size)
     for (unsigned mode = BORROWED; mode <= INTO_SMALL_BUFFERS; mode++) {
         fuzz_must(outcomes[mode].count == outcomes[0].count && outcomes[mode].bytes == outcomes[0].bytes,
                   "as many messages, however they come");
-        fuzz_must(memcmp(outcomes[mode].hashes, outcomes[0].hashes, sizeof outcomes[0].hashes) == 0, "the same messages, however they come");
+        fuzz_must(memcmp(outcomes[mode].hashes, outcomes[0].hashes, sizeof outcomes[0].hashes) == 0,
+                  "the same messages, however they come");
     }
     fuzz_must(framing != RAW || outcomes[0].bytes == length, "every byte");
 }

@@ -1,4 +1,5 @@
-/* tests/stepkill/toy.c - a program to be killed: it saves a pair of numbers in a file, in ways that are safe and that are not.
+/* tests/stepkill/toy.c - a program to be killed: it saves a pair of numbers in a file, in ways that are safe and that
+ * are not.
  *
  * SPDX-License-Identifier: MIT
  *

@@ -31,7 +31,10 @@ struct ends_kind {
 #define ENDS_FIFO_SINGLE {"fifo_single", "fifo:", "?writers=1", .ends = true, .by_name = true}
 #define ENDS_SOCKETPAIR {"socketpair", "socketpair:", "?", .ends = true, .duplex = true}
 #define ENDS_UNIX {"unix", "unix:", "?", .ends = true, .duplex = true, .by_name = true}
-#define ENDS_SEQPACKET {"seqpacket", "unix+seqpacket:", "?", .packets = true, .ends = true, .duplex = true, .by_name = true}
+#define ENDS_SEQPACKET                                                                                                 \
+    {                                                                                                                  \
+        "seqpacket", "unix+seqpacket:", "?", .packets = true, .ends = true, .duplex = true, .by_name = true            \
+    }
 #define ENDS_DGRAM {"dgram", "unix+dgram:", "?", .packets = true, .duplex = true, .by_name = true}
 #define ENDS_STREAMS                                                                                                   \
     ENDS_PIPE, ENDS_PIPE_ATOMS, ENDS_FD, ENDS_FIFO, ENDS_FIFO_SINGLE, ENDS_SOCKETPAIR, ENDS_UNIX

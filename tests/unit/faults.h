@@ -38,7 +38,8 @@ static ssize_t faults_writev(int fd, const struct iovec *parts, int count)
 {
     struct iovec cut[64];
     size_t limit = faults_limit();
-    return limit ? faults_real.writev(fd, cut, faults_cut(parts, count, limit, cut)) : faults_real.writev(fd, parts, count);
+    return limit ? faults_real.writev(fd, cut, faults_cut(parts, count, limit, cut))
+                 : faults_real.writev(fd, parts, count);
 }
 
 static ssize_t faults_pwritev2(int fd, const struct iovec *parts, int count, off_t at, int flags)
@@ -53,7 +54,8 @@ static ssize_t faults_readv(int fd, const struct iovec *parts, int count)
 {
     struct iovec cut[64];
     size_t limit = faults_limit();
-    return limit ? faults_real.readv(fd, cut, faults_cut(parts, count, limit, cut)) : faults_real.readv(fd, parts, count);
+    return limit ? faults_real.readv(fd, cut, faults_cut(parts, count, limit, cut))
+                 : faults_real.readv(fd, parts, count);
 }
 
 static ssize_t faults_read(int fd, void *data, size_t size)

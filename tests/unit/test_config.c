@@ -1,4 +1,5 @@
-/* tests/unit/test_config.c - owns the tests of channel/config.c: every option, from the URL, from the struct, from both.
+/* tests/unit/test_config.c - owns the tests of channel/config.c: every option, from the URL, from the struct, from
+ * both.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -37,7 +38,8 @@ TEST(defaults)
     wherry__config_fini(&config); /* twice is fine */
 }
 
-/* ---- values in the URL --------------------------------------------------------------------------------------------- */
+/* ---- values in the URL
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* the option, on a transport that has a use for it */
@@ -154,7 +156,8 @@ TEST_TABLE(values_in_the_url, values)
     wherry__config_fini(&config);
 }
 
-/* ---- the struct, and both ------------------------------------------------------------------------------------------- */
+/* ---- the struct, and both
+ * ------------------------------------------------------------------------------------------- */
 
 TEST(the_struct_says_the_same_as_the_url)
 {
@@ -171,10 +174,12 @@ TEST(the_struct_says_the_same_as_the_url)
     options.single_thread = options.inheritable = options.report_ends = true;
     options.read_ahead = WHERRY_READ_AHEAD_NO;
     for (int i = 0; i < 2; i++) {
-        test_ok(init(i == 0 ? "unix:x"
-                            : "unix:x?connect&frame=fixed:8&max_message=4k&max_memory=8k&capacity=12345&mode=0640&backlog=3&uid=7&"
-                              "spin=5ns&single_thread=1&inheritable=1&report_ends=1&read_ahead=no",
-                     WHERRY_RECEIVE, &options));
+        test_ok(init(
+            i == 0
+                ? "unix:x"
+                : "unix:x?connect&frame=fixed:8&max_message=4k&max_memory=8k&capacity=12345&mode=0640&backlog=3&uid=7&"
+                  "spin=5ns&single_thread=1&inheritable=1&report_ends=1&read_ahead=no",
+            WHERRY_RECEIVE, &options));
         ck_assert_int_eq(config.side, WHERRY_CONNECT);
         ck_assert_uint_eq(config.framing.size, 8);
         ck_assert_uint_eq(config.max_message, 4096);
@@ -292,7 +297,8 @@ TEST(a_struct_of_an_older_version)
     wherry__config_fini(&config);
 }
 
-/* ---- schemes, roles, sides ---------------------------------------------------------------------------------------- */
+/* ---- schemes, roles, sides
+ * ---------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* the URL */
@@ -321,7 +327,8 @@ static const struct {
 TEST_TABLE(schemes_roles_and_sides, roles)
 {
     transport = NULL;
-    test_is(wherry__config_init(&config, roles[index].name, (enum wherry_role)roles[index].role, NULL, roles[index].pair, &transport),
+    test_is(wherry__config_init(&config, roles[index].name, (enum wherry_role)roles[index].role, NULL,
+                                roles[index].pair, &transport),
             roles[index].result);
     ck_assert((transport != NULL) == (roles[index].result == 0));
     ck_assert(roles[index].result == 0 || strstr(wherry_why(), roles[index].name) != NULL);

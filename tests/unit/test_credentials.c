@@ -79,7 +79,8 @@ TEST_EACH(descriptors_are_not_taken, type_count, type_name)
             } control = {0};
             struct iovec part = {.iov_base = byte, .iov_len = 1};
             size_t size = (size_t)count * sizeof(int);
-            struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(size)};
+            struct msghdr message = {
+                .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(size)};
             struct cmsghdr *header = CMSG_FIRSTHDR(&message);
             header->cmsg_level = SOL_SOCKET;
             header->cmsg_type = SCM_RIGHTS;

@@ -1,5 +1,5 @@
-/* tests/unit/test_crowd.c - owns the tests of channel/crowd.c and crowd_receive.c that need the kernel to fail or both sides
- * at a chosen moment.
+/* tests/unit/test_crowd.c - owns the tests of channel/crowd.c and crowd_receive.c that need the kernel to fail or both
+ * sides at a chosen moment.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* tests/unit/test_fd.c - owns the tests of base/fd.c: which descriptors are ours, and what a forked child does with them.
+/* tests/unit/test_fd.c - owns the tests of base/fd.c: which descriptors are ours, and what a forked child does with
+ * them.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>

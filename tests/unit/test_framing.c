@@ -31,8 +31,10 @@ TEST(names_go_round)
         ck_assert_int_eq(wherry__framing_parse(&framing, names[i]), 0);
         ck_assert_str_eq(wherry__framing_name(&framing, buffer), names[i]);
     }
-    static const char *const bad[] = {"", "lengths", "LINE", "fixed", "fixed:", "fixed:0", "fixed:-1", "fixed: 4", "fixed:4 ",
-                                      "fixed:04", "fixed:2147483648", "fixed:99999999999999999999", "nul\n"};
+    static const char *const bad[] = {
+        "",         "lengths",  "LINE",     "fixed",    "fixed:",           "fixed:0",
+        "fixed:-1", "fixed: 4", "fixed:4 ", "fixed:04", "fixed:2147483648", "fixed:99999999999999999999",
+        "nul\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct wherry__framing framing = raw;
         ck_assert_msg(wherry__framing_parse(&framing, bad[i]) == -EINVAL, "\"%s\" was taken", bad[i]);
@@ -158,19 +160,23 @@ TEST(sizes_over_max_message_are_bad)
     ck_assert_int_eq(decode(&length, header, sizeof header, &frame), WHERRY__FRAME_BAD);
 }
 
-/* ---- the others ---------------------------------------------------------------------------------------------------- */
+/* ---- the others
+ * ---------------------------------------------------------------------------------------------------- */
 
 TEST(delimiters_are_looked_for_once)
 {
     struct wherry__frame frame;
     size_t scanned = 0;
-    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"abc", 3, MOST, &scanned, &frame), WHERRY__FRAME_UNKNOWN);
+    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"abc", 3, MOST, &scanned, &frame),
+                     WHERRY__FRAME_UNKNOWN);
     ck_assert_uint_eq(scanned, 3);
     ck_assert_uint_eq(frame.needed, 4);
-    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"\n\n\n\nd\n", 6, MOST, &scanned, &frame), WHERRY__FRAME_WHOLE);
+    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"\n\n\n\nd\n", 6, MOST, &scanned, &frame),
+                     WHERRY__FRAME_WHOLE);
     ck_assert_uint_eq(frame.payload, 3); /* the first three were seen before */
     ck_assert_uint_eq(frame.after, 1);
-    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"\n\n\n\nd\n", 6, MOST, &scanned, &frame), WHERRY__FRAME_WHOLE);
+    ck_assert_int_eq(wherry__frame_decode(&line, (const uint8_t *)"\n\n\n\nd\n", 6, MOST, &scanned, &frame),
+                     WHERRY__FRAME_WHOLE);
     ck_assert_uint_eq(frame.payload, 3);
     ck_assert_int_eq(decode(&line, "\n", 1, &frame), WHERRY__FRAME_WHOLE);
     ck_assert_uint_eq(frame.payload, 0);
@@ -191,7 +197,8 @@ TEST(fixed_and_raw)
     ck_assert_uint_eq(frame.needed, 1);
 }
 
-/* ---- finding the next frame ---------------------------------------------------------------------------------------- */
+/* ---- finding the next frame
+ * ---------------------------------------------------------------------------------------- */
 
 TEST(resync_finds_the_next_frame_behind_anything)
 {

@@ -26,8 +26,8 @@ static const char *fifo_url(char *url, size_t capacity, const char *more)
 
 /* ---- H34 --------------------------------------------------------------------------------------------------------- */
 
-/* Messages of writer W begin with the byte FIRST + W, numbered from 0; their sizes and all other bytes follow from W and
- * the number.  A writer that is killed and started anew gets a new W. */
+/* Messages of writer W begin with the byte FIRST + W, numbered from 0; their sizes and all other bytes follow from W
+ * and the number.  A writer that is killed and started anew gets a new W. */
 enum { WRITERS = 7, EACH = 60, KILLS = 40, FIRST = 0x21, MOST_WRITERS = 0xA0 };
 
 static uint32_t number_of(unsigned writer, uint32_t count)
@@ -79,8 +79,8 @@ static unsigned check_arrival(struct arrivals *arrivals, const uint8_t *data, si
     unsigned writer = (unsigned)data[0] - FIRST;
     ck_assert_msg(writer < MOST_WRITERS, "a message begins with byte %u", data[0]);
     size_t wanted = compose(arrivals->wanted, writer, arrivals->next[writer], arrivals->most);
-    ck_assert_msg(size == wanted, "message %u of writer %u has %zu bytes, not %zu", arrivals->next[writer], writer, size,
-                  wanted);
+    ck_assert_msg(size == wanted, "message %u of writer %u has %zu bytes, not %zu", arrivals->next[writer], writer,
+                  size, wanted);
     ck_assert_msg(memcmp(data, arrivals->wanted, size) == 0, "message %u of writer %u is torn", arrivals->next[writer],
                   writer);
     arrivals->next[writer]++;
@@ -271,8 +271,8 @@ TEST(h37_the_end_is_an_event_and_no_spin)
     wherry_channel_close(receiver, WHERRY_NOW);
 }
 
-/* poll() may see that a writer came and not yet that it is there: it says HUP while one is within open(2).  This stands at that
- * very moment. */
+/* poll() may see that a writer came and not yet that it is there: it says HUP while one is within open(2).  This stands
+ * at that very moment. */
 static int h37_writer = -1, h37_hangups;
 
 static int ppoll_within_open(struct pollfd *fds, nfds_t count, const struct timespec *timeout)
@@ -359,7 +359,10 @@ static void h38_send(void *argument)
 static const struct {
     const char *name;
     bool killed, by_spawn;
-} h38_cases[] = {{"fork_closed", false, false}, {"fork_killed", true, false}, {"exec_closed", false, true}, {"exec_killed", true, true}};
+} h38_cases[] = {{"fork_closed", false, false},
+                 {"fork_killed", true, false},
+                 {"exec_closed", false, true},
+                 {"exec_killed", true, true}};
 
 TEST_TABLE(h38_a_forked_sibling_does_not_hide_the_end, h38_cases)
 {

@@ -206,7 +206,8 @@ TEST(h11_a_lock_file_of_another_user_is_not_adopted)
     char *parent_of_all = strdup(test_dir());
     *strrchr(parent_of_all, '/') = '\0';
     test_join(test_fork(h11_plant_lock, test_path(path, "place.lock")));
-    test_is(wherry_channel_open(ends_url(url, sizeof url, &unix_kind, ""), WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel), -EPERM);
+    test_is(wherry_channel_open(ends_url(url, sizeof url, &unix_kind, ""), WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel),
+            -EPERM);
     ck_assert_ptr_nonnull(strstr(wherry_why(), "somebody else"));
     ck_assert_int_eq(unlink(path), 0);
     ck_assert_int_eq(chmod(test_dir(), 0700), 0);
@@ -235,7 +236,8 @@ TEST_WITH(h11_a_socket_that_another_user_made_first_is_not_sent_to, .leaves = TE
     ck_assert_int_eq(chmod(test_dir(), 01777), 0);
     pid_t child = test_fork(h11_take_datagram_name, test_path(path, "place"));
     test_until_asleep(child);
-    test_is(wherry_channel_open(ends_url(url, sizeof url, &dgram, ""), WHERRY_SEND, NULL, WHERRY_NOW, &channel), -EPERM);
+    test_is(wherry_channel_open(ends_url(url, sizeof url, &dgram, ""), WHERRY_SEND, NULL, WHERRY_NOW, &channel),
+            -EPERM);
     ck_assert_ptr_nonnull(strstr(wherry_why(), "65534"));
     test_is(wherry_channel_open(url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel), -EADDRINUSE);
     test_kill(child);
@@ -270,8 +272,8 @@ TEST_TABLE(h11_permissions_are_exact_whatever_the_umask, named)
             if (modes[m])
                 snprintf(more, sizeof more, "mode=0%o", (unsigned)modes[m]);
             mode_t before = umask(umasks[u]);
-            test_ok(wherry_channel_open(ends_url(url, sizeof url, &named[index], more), WHERRY_RECEIVE, NULL, WHERRY_NOW,
-                                        &channel));
+            test_ok(wherry_channel_open(ends_url(url, sizeof url, &named[index], more), WHERRY_RECEIVE, NULL,
+                                        WHERRY_NOW, &channel));
             umask(before);
             ck_assert_int_eq(lstat(path, &status), 0);
             ck_assert_uint_eq(status.st_mode & 07777, modes[m] ? modes[m] : 0600);
@@ -281,7 +283,10 @@ TEST_TABLE(h11_permissions_are_exact_whatever_the_umask, named)
 
 /* ---- H46 --------------------------------------------------------------------------------------------------------- */
 
-enum { SUN_PATH = sizeof((struct sockaddr_un){0}).sun_path, LONGEST_BASE = SUN_PATH - (int)sizeof "/proc/self/fd/1234567890/" };
+enum {
+    SUN_PATH = sizeof((struct sockaddr_un){0}).sun_path,
+    LONGEST_BASE = SUN_PATH - (int)sizeof "/proc/self/fd/1234567890/"
+};
 
 /* Every length from 1 to 300: through one directory where the name alone would be too long. */
 static const struct ends_kind sockets[] = {ENDS_UNIX, ENDS_SEQPACKET, ENDS_DGRAM};

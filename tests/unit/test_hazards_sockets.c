@@ -1,4 +1,5 @@
-/* tests/unit/test_hazards_sockets.c - owns the proof for H45, H47, H48 and H50: who is at a name, and who is at the end.
+/* tests/unit/test_hazards_sockets.c - owns the proof for H45, H47, H48 and H50: who is at a name, and who is at the
+ * end.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -19,7 +20,9 @@ static const struct ends_kind named[] = {ENDS_UNIX, ENDS_SEQPACKET, ENDS_DGRAM};
 
 static int type_of(const struct ends_kind *kind)
 {
-    return strcmp(kind->name, "unix") == 0 ? SOCK_STREAM : strcmp(kind->name, "dgram") == 0 ? SOCK_DGRAM : SOCK_SEQPACKET;
+    return strcmp(kind->name, "unix") == 0    ? SOCK_STREAM
+           : strcmp(kind->name, "dgram") == 0 ? SOCK_DGRAM
+                                              : SOCK_SEQPACKET;
 }
 
 static struct sockaddr_un address_of(const char *path)
@@ -127,8 +130,9 @@ TEST_TABLE(h45_a_live_raw_server_is_named_and_not_robbed, named)
     int type = type_of(&named[index]);
     int server = raw_server(test_path(path, "place"), type, 4);
     ck_assert_int_eq(stat(path, &before), 0);
-    test_is(wherry_channel_open(ends_url(url, sizeof url, &named[index], ""), WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel),
-            -EADDRINUSE);
+    test_is(
+        wherry_channel_open(ends_url(url, sizeof url, &named[index], ""), WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel),
+        -EADDRINUSE);
     snprintf(wanted, sizeof wanted, "pid %d (", (int)getpid());
     if (type != SOCK_DGRAM) /* the kernel does not say who receives datagrams */
         ck_assert_msg(strstr(wherry_why(), wanted) != NULL, "%s does not name %s", wherry_why(), wanted);
@@ -198,8 +202,8 @@ TEST_WITH(h45_a_live_wherry_server_is_named, .leaves = TEST_LEAVES_FILES)
     test_kill(server);
 }
 
-/* The one that had the lock removes its file between our opening of it and our locking: what we then lock is no longer the file
- * of that name, and a third could lock the new one (H3). */
+/* The one that had the lock removes its file between our opening of it and our locking: what we then lock is no longer
+ * the file of that name, and a third could lock the new one (H3). */
 static int (*h45_real_flock)(int fd, int operation);
 static char h45_lock[256];
 static int h45_flock_late(int fd, int operation)
@@ -322,7 +326,8 @@ TEST_TABLE(h48_the_writer_is_named_not_the_one_who_connected, named)
     ck_assert(info.peer.has_credentials && info.peer.uid == 0 && info.peer.pid == child);
     test_is(wherry_channel_receive_info(receiver, buffer, sizeof buffer, &info, test_deadline()), 1);
     ck_assert_uint_eq(info.size, 6);
-    ck_assert_msg(info.peer.has_credentials && info.peer.uid == 65534 && info.peer.gid == 65534 && info.peer.pid == child,
+    ck_assert_msg(info.peer.has_credentials && info.peer.uid == 65534 && info.peer.gid == 65534 &&
+                      info.peer.pid == child,
                   "uid %u wrote, not %u", 65534u, (unsigned)info.peer.uid);
     test_join(child);
     wherry_channel_close(receiver, WHERRY_NOW);

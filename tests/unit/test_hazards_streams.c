@@ -17,7 +17,8 @@ static const char *const framings[] = {"frame=length", "frame=line", "frame=nul"
 enum { FRAMINGS = sizeof framings / sizeof *framings, LARGEST = 1 << 20 };
 
 /* Sizes around every edge: of a pipe's atom, of the buffers, of what a socket takes. */
-static const size_t sizes[] = {0, 1, 2, 64, 700, 2047, 2048, 4064, 4084, 4096, 5000, 16384, 65535, 65536, 300000, LARGEST};
+static const size_t sizes[] = {0,    1,    2,    64,    700,   2047,  2048,   4064,
+                               4084, 4096, 5000, 16384, 65535, 65536, 300000, LARGEST};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static bool fits(const struct ends_kind *kind, const char *framing, size_t size)
@@ -132,7 +133,8 @@ TEST_TABLE(h05_many_in_one_call_with_short_writes, kinds)
         messages[i] = (struct wherry_message){.data = data[i], .size = i + 1};
     }
     for (size_t sent = 0, received = 0; received < COUNT;) {
-        ssize_t more = sent < COUNT ? wherry_channel_send_many(ends.sender, messages + sent, COUNT - sent, WHERRY_NOW) : 0;
+        ssize_t more =
+            sent < COUNT ? wherry_channel_send_many(ends.sender, messages + sent, COUNT - sent, WHERRY_NOW) : 0;
         ck_assert_msg(more >= 0 || more == -EAGAIN, "%s", wherry_why());
         sent += more > 0 ? (size_t)more : 0;
         wherry_channel_flush(ends.sender, WHERRY_NOW);

@@ -32,13 +32,17 @@ static void teardown(void)
 }
 
 /* Part of message `message` of `sender`, whose bytes follow from both. */
-static int take_into(uint64_t sender, uint32_t message, uint32_t total, uint32_t offset, uint32_t size, size_t max_memory,
-                     struct wherry__part_box **ret_box)
+static int take_into(uint64_t sender, uint32_t message, uint32_t total, uint32_t offset, uint32_t size,
+                     size_t max_memory, struct wherry__part_box **ret_box)
 {
     uint8_t *whole = malloc(total + 1);
     pattern_fill(whole, total, (uint32_t)sender * 100 + message);
-    struct wherry__part part = {
-        .size = size, .message = message, .total = total, .offset = offset, .sender = sender << 2 | UNPROVEN, .type = 9};
+    struct wherry__part part = {.size = size,
+                                .message = message,
+                                .total = total,
+                                .offset = offset,
+                                .sender = sender << 2 | UNPROVEN,
+                                .type = 9};
     int result = wherry__parts_take(&parts, fds[0], 1, 1, &part, whole + offset, max_memory, &dropped, ret_box);
     free(whole);
     return result;
@@ -142,7 +146,8 @@ TEST(max_memory_bounds_all_senders_together)
     teardown();
 }
 
-/* ---- the proof of life --------------------------------------------------------------------------------------------- */
+/* ---- the proof of life
+ * --------------------------------------------------------------------------------------------- */
 
 static void own_half(void *argument)
 {

@@ -91,7 +91,8 @@ TEST(a_message_that_comes_while_spinning_needs_no_sleep)
     close(fds[1]);
 }
 
-/* ---- reads that keep their distance --------------------------------------------------------------------------------- */
+/* ---- reads that keep their distance
+ * --------------------------------------------------------------------------------- */
 
 enum { READS = 60, DISTANCE = 2000, GIVEN_UP = 20 };
 static wherry_time read_at[READS];

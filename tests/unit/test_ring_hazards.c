@@ -1,4 +1,5 @@
-/* tests/unit/test_ring_hazards.c - owns the proof for H8, H9, H11, H13 and H67 of shm:, all of them about the ring's file.
+/* tests/unit/test_ring_hazards.c - owns the proof for H8, H9, H11, H13 and H67 of shm:, all of them about the ring's
+ * file.
  *
  * SPDX-License-Identifier: MIT */
 #include <sys/socket.h>
@@ -126,7 +127,8 @@ static void go_on(struct wherry_channel *receiver, struct wherry_channel *sender
         int result = wherry_channel_send(sender, data, i % 2 ? sizeof data : 8, soon);
         ck_assert(result <= 0);
         until(soon);
-        result = wherry_channel_receive_info(receiver, data, sizeof data, &info, soon = wherry_after(30 * WHERRY_MILLISECOND));
+        result = wherry_channel_receive_info(receiver, data, sizeof data, &info,
+                                             soon = wherry_after(30 * WHERRY_MILLISECOND));
         ck_assert(result != 1 || info.size <= sizeof data);
         until(soon);
         if (wherry_channel_borrow(receiver, &loan, soon = wherry_after(30 * WHERRY_MILLISECOND)) == 1) {
@@ -145,7 +147,8 @@ TEST_TABLE(h8_a_hole_punched_while_a_message_is_read, holes)
     struct wherry_loan loan;
     struct hole hole = holes[index].hole;
     struct wherry_channel *receiver = ring_open(ring_url("capacity=64k"), WHERRY_RECEIVE);
-    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND), *other = ring_open(ring_url(""), WHERRY_RECEIVE);
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND),
+                          *other = ring_open(ring_url(""), WHERRY_RECEIVE);
     pattern_fill(data, sizeof data, 1);
     for (int i = 0; i < 2; i++)
         test_ok(wherry_channel_send(sender, data, sizeof data, test_deadline()));
@@ -170,7 +173,8 @@ TEST_TABLE(h8_a_hole_punched_while_a_message_is_read, holes)
     }
 }
 
-/* ---- H11, H67: what others put there ------------------------------------------------------------------------------- */
+/* ---- H11, H67: what others put there
+ * ------------------------------------------------------------------------------- */
 
 enum planted { OF_ANOTHER_USER, WIDE_OPEN, ENTERED_BY_OTHERS, LINK_ELSEWHERE, DANGLING, A_FILE };
 static const struct {
@@ -216,14 +220,24 @@ TEST_TABLE(h11_h67_a_directory_that_is_not_ours_alone_is_refused, directories)
     }
     ck_assert_int_eq(lstat(path, &before), 0);
     for (int role = WHERRY_SEND; role <= WHERRY_RECEIVE; role++)
-        ring_refused(ring_url(""), (enum wherry_role)role, WHERRY_NOW, directories[index].result, directories[index].words);
+        ring_refused(ring_url(""), (enum wherry_role)role, WHERRY_NOW, directories[index].result,
+                     directories[index].words);
     ck_assert_int_eq(lstat(path, &after), 0);
     ck_assert(before.st_ino == after.st_ino && before.st_mode == after.st_mode && before.st_uid == after.st_uid);
     ck_assert_int_eq(rmdir("/dev/shm/elsewhere"), 0); /* and nothing was made in it */
     ck_assert_int_ne(access("/dev/shm/nowhere", F_OK), 0);
 }
 
-enum name_planted { LINK_TO_A_RING, LINK_TO_A_FILE, LINK_TO_NOTHING, FIFO, DIRECTORY, SOCKET, DEVICE, ANOTHER_USERS_RING };
+enum name_planted {
+    LINK_TO_A_RING,
+    LINK_TO_A_FILE,
+    LINK_TO_NOTHING,
+    FIFO,
+    DIRECTORY,
+    SOCKET,
+    DEVICE,
+    ANOTHER_USERS_RING
+};
 static const struct {
     const char *name;
     enum name_planted what;
@@ -338,9 +352,22 @@ TEST(h11_no_umask_makes_the_ring_unusable_to_its_own_user)
     test_join(test_fork(h11_tight_umask, NULL));
 }
 
-/* ---- H13: a file that is no ring of ours ----------------------------------------------------------------------------- */
+/* ---- H13: a file that is no ring of ours
+ * ----------------------------------------------------------------------------- */
 
-enum bad { OTHER_VERSION, LONGER, SHORTER, ONE_BYTE, EMPTY, GARBAGE, NO_PLACES, MANY_PLACES, ODD_CAPACITY, HUGE_CAPACITY, SMALL_CAPACITY };
+enum bad {
+    OTHER_VERSION,
+    LONGER,
+    SHORTER,
+    ONE_BYTE,
+    EMPTY,
+    GARBAGE,
+    NO_PLACES,
+    MANY_PLACES,
+    ODD_CAPACITY,
+    HUGE_CAPACITY,
+    SMALL_CAPACITY
+};
 static const struct {
     const char *name;
     enum bad what;
@@ -374,7 +401,11 @@ static void spoil(enum bad what)
                     : what == HUGE_CAPACITY  ? UINT64_C(1) << 63
                     : what == SMALL_CAPACITY ? 2048
                                              : head.capacity;
-    size = what == LONGER ? size + 4096 : what == SHORTER ? size - 4096 : what == ONE_BYTE ? 1 : what == EMPTY ? 0 : size;
+    size = what == LONGER     ? size + 4096
+           : what == SHORTER  ? size - 4096
+           : what == ONE_BYTE ? 1
+           : what == EMPTY    ? 0
+                              : size;
     if (what == ODD_CAPACITY || what == SMALL_CAPACITY)
         size = (off_t)(RING_CONTROL + head.capacity * RING_PLACES);
     ck_assert_int_eq(pwrite(fd, &head, sizeof head, 0), sizeof head);
@@ -418,7 +449,8 @@ TEST(h13_the_sentence_names_the_damaged_file)
     snprintf(words, sizeof words, "remove %s", ring_path());
     ring_refused(ring_url("places=3"), WHERRY_RECEIVE, WHERRY_NOW, -EBADMSG, words);
     const char *behind = strstr(wherry_why(), words) + strlen(words);
-    ck_assert_msg(*behind == '\0' || *behind == ' ' || *behind == ';', "the path in \"%s\" is not the file's", wherry_why());
+    ck_assert_msg(*behind == '\0' || *behind == ' ' || *behind == ';', "the path in \"%s\" is not the file's",
+                  wherry_why());
     ck_assert_int_eq(unlink(ring_path()), 0);
 }
 
@@ -440,7 +472,8 @@ static void write_at(off_t at, uint64_t value)
     close(fd);
 }
 
-/* A lane that holds nonsense is refused by a sender that comes to it, and left alone by receivers, who go on with the others. */
+/* A lane that holds nonsense is refused by a sender that comes to it, and left alone by receivers, who go on with the
+ * others. */
 TEST_TABLE(h13_a_lane_that_holds_no_messages_is_refused, bad_words)
 {
     const off_t lane = (off_t)offsetof(struct ring_control, lanes);

@@ -1,4 +1,5 @@
-/* tests/unit/test_ring_kit.h - what the tests of rings share: a ring of the test's own name, its file, a /dev/shm of its own.
+/* tests/unit/test_ring_kit.h - what the tests of rings share: a ring of the test's own name, its file, a /dev/shm of
+ * its own.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef WHERRY_TESTS_RING_KIT_H
@@ -63,7 +64,8 @@ static inline void ring_close(struct wherry_channel *channel)
         struct wherry_channel *channel_ = NULL;                                                                        \
         test_is(wherry_channel_open((url_), (role_), NULL, (deadline_), &channel_), (expected_));                      \
         ck_assert_ptr_null(channel_);                                                                                  \
-        ck_assert_msg(strstr(wherry_why(), (words_)) != NULL, "\"%s\" says nothing of \"%s\"", wherry_why(), (words_)); \
+        ck_assert_msg(strstr(wherry_why(), (words_)) != NULL, "\"%s\" says nothing of \"%s\"", wherry_why(),           \
+                      (words_));                                                                                       \
     } while (0)
 
 /* A number goes, a number comes. */

@@ -1,4 +1,5 @@
-/* tests/unit/test_ring_limits.c - owns the proof for H21 of shm:, and of what the options of a ring promise: places, capacity, keep.
+/* tests/unit/test_ring_limits.c - owns the proof for H21 of shm:, and of what the options of a ring promise: places,
+ * capacity, keep.
  *
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
@@ -6,7 +7,8 @@
 #include "unit/pattern.h"
 #include "unit/test_ring_kit.h"
 
-/* ---- H21: positions at their limits ---------------------------------------------------------------------------------- */
+/* ---- H21: positions at their limits
+ * ---------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -76,7 +78,8 @@ TEST_TABLE(h21_positions_cross_every_power_of_two, positions)
     }
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------------------ */
+/* ---- places
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void open_by_and_by(__attribute__((unused)) void *argument)
 {
@@ -159,7 +162,8 @@ TEST_TABLE(what_does_not_fit_the_ring_that_is_there_is_an_error_that_names_both,
 {
     struct wherry_channel *receiver = ring_open(ring_url(mismatches[index].made), WHERRY_RECEIVE);
     for (int role = WHERRY_SEND; role <= WHERRY_RECEIVE; role++) {
-        ring_refused(ring_url(mismatches[index].asked), (enum wherry_role)role, test_deadline(), -EINVAL, mismatches[index].has);
+        ring_refused(ring_url(mismatches[index].asked), (enum wherry_role)role, test_deadline(), -EINVAL,
+                     mismatches[index].has);
         ck_assert_ptr_nonnull(strstr(wherry_why(), mismatches[index].wants));
     }
     struct wherry_channel *same = ring_open(ring_url(mismatches[index].made), WHERRY_SEND);
@@ -190,7 +194,8 @@ TEST(a_message_over_half_the_capacity_is_refused_and_one_below_fits)
     free(data);
 }
 
-/* ---- keep ---------------------------------------------------------------------------------------------------------------- */
+/* ---- keep
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void send_one_and_go(void *argument)
 {
@@ -275,7 +280,8 @@ TEST_TABLE(keep_the_removal_of_the_file_is_the_end, ways)
     ring_close(fresh);
 }
 
-/* ---- polling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- polling
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 TEST(what_rings_for_a_poller_is_removed_with_it)
 {

@@ -1,4 +1,5 @@
-/* tests/unit/test_ring_peers.c - owns the proof for H12, H14, H20 and H25 of shm:, and of whose death is seen, by whom, from where.
+/* tests/unit/test_ring_peers.c - owns the proof for H12, H14, H20 and H25 of shm:, and of whose death is seen, by whom,
+ * from where.
  *
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
@@ -84,7 +85,8 @@ static void borrow_and_pause(void *argument)
     ring_pause();
 }
 
-/* ---- H12, H14: what is left -------------------------------------------------------------------------------------------- */
+/* ---- H12, H14: what is left
+ * -------------------------------------------------------------------------------------------- */
 
 static void open_all_and_pause(void *argument)
 {
@@ -155,7 +157,8 @@ TEST(h12_the_receiver_is_killed_and_the_sender_is_told)
     end_cast(cast);
 }
 
-/* ---- redelivery ------------------------------------------------------------------------------------------------------ */
+/* ---- redelivery
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;
@@ -212,7 +215,8 @@ TEST_TABLE(a_killed_borrowers_message_is_given_again_or_counted, heirs)
     end_cast(cast);
 }
 
-/* ---- H20: stopped processes ----------------------------------------------------------------------------------------------- */
+/* ---- H20: stopped processes
+ * ----------------------------------------------------------------------------------------------- */
 
 static void stop(pid_t child)
 {
@@ -278,7 +282,8 @@ TEST(h20_a_stopped_sender_holds_up_no_other_and_counts_as_alive)
     end_cast(cast);
 }
 
-/* ---- H25: the wake-up crosses processes ------------------------------------------------------------------------------------ */
+/* ---- H25: the wake-up crosses processes
+ * ------------------------------------------------------------------------------------ */
 
 enum { ROUNDS = 20 };
 

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Each endpoint maps the ring for itself, so that ThreadSanitizer, which knows memory by its address, would see none of what passes
- * between them.  Here the mappings of one process are one: a message written and read without the orders that license it is then a
- * race that it reports.  Needs the linker's --wrap=munmap and --wrap=wherry__ring_map_lanes. */
+ * Each endpoint maps the ring for itself, so that ThreadSanitizer, which knows memory by its address, would see none of
+ * what passes between them.  Here the mappings of one process are one: a message written and read without the orders
+ * that license it is then a race that it reports.  Needs the linker's --wrap=munmap and
+ * --wrap=wherry__ring_map_lanes. */
 #ifndef WHERRY_TESTS_RING_SHARE_H
 #define WHERRY_TESTS_RING_SHARE_H
 
@@ -42,7 +43,8 @@ static _Thread_local struct {
 static struct share *share_of(const void *address)
 {
     for (size_t i = 0; i < share_count; i++)
-        if ((const uint8_t *)address >= shares[i].address && (const uint8_t *)address < shares[i].address + shares[i].size)
+        if ((const uint8_t *)address >= shares[i].address &&
+            (const uint8_t *)address < shares[i].address + shares[i].size)
             return &shares[i];
     return NULL;
 }
@@ -102,14 +104,16 @@ uint64_t __wrap_wherry__ring_map_lanes(struct wherry__ring *ring)
 {
     if (!share_on)
         return __real_wherry__ring_map_lanes(ring);
-    uint64_t used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_acquire) & ~ring->mapped & ~ring->bad;
+    uint64_t used =
+        atomic_load_explicit(&ring->control->shared.lanes, memory_order_acquire) & ~ring->mapped & ~ring->bad;
     if (!used)
         return ring->mapped; /* what comes meanwhile is found at the next look, its lane known */
     share_expected.fd = wherry__life_fd(ring->life);
     share_expected.size = ring->capacity;
     share_expected.count = share_expected.next = 0;
     for (; used; used &= used - 1)
-        share_expected.at[share_expected.count++] = (off_t)(RING_CONTROL + ring->capacity * (unsigned)__builtin_ctzll(used));
+        share_expected.at[share_expected.count++] =
+            (off_t)(RING_CONTROL + ring->capacity * (unsigned)__builtin_ctzll(used));
     uint64_t mapped = __real_wherry__ring_map_lanes(ring);
     share_expected.count = 0;
     return mapped;

@@ -1,4 +1,5 @@
-/* tests/unit/test_ring_threads.c - owns the proof that threads may use one ring: each its own endpoints, or one endpoint together.
+/* tests/unit/test_ring_threads.c - owns the proof that threads may use one ring: each its own endpoints, or one
+ * endpoint together.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -20,8 +21,8 @@
 
 enum { LARGEST = 700, MOST_SENDERS = 4, MANY = SHARES ? 2000 : 20000, VISIT = 50 };
 
-/* A receiver looks for the word of a lane that is not its own, at a position that may be old: what it reads there by chance is
- * looked at again once the lane is its own. */
+/* A receiver looks for the word of a lane that is not its own, at a position that may be old: what it reads there by
+ * chance is looked at again once the lane is its own. */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
@@ -34,7 +35,8 @@ const char *__tsan_default_options(void)
     return "halt_on_error=1:exitcode=99";
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------ */
+/* ---- messages
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct tally {
     const char *url, *path;
@@ -79,7 +81,8 @@ static void note(struct actor *actor, const struct letter *letter, size_t size)
     ck_assert(pattern_is(letter->text, text_size(letter->number), letter->who << 24 | letter->number));
     if (tally->ordered) {
         unsigned newest = actor->newest[letter->who]; /* and one, so that 0 is none */
-        ck_assert(newest == 0 || letter->number >= newest || letter->number / tally->ordered != (newest - 1) / tally->ordered);
+        ck_assert(newest == 0 || letter->number >= newest ||
+                  letter->number / tally->ordered != (newest - 1) / tally->ordered);
         actor->newest[letter->who] = letter->number + 1;
     }
     ck_assert_uint_eq(atomic_fetch_add_explicit(&tally->came[letter->who][letter->number], 1, memory_order_relaxed), 0);
@@ -103,7 +106,8 @@ static void expect_all(struct tally *tally, unsigned senders)
     free(tally);
 }
 
-/* ---- actors ---------------------------------------------------------------------------------------------------------- */
+/* ---- actors
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static wherry_time patience(void)
 {
@@ -171,7 +175,8 @@ static void finish(struct actor *actor)
     ck_assert_int_eq(pthread_join(actor->thread, NULL), 0);
 }
 
-/* ---- each its own ------------------------------------------------------------------------------------------------------ */
+/* ---- each its own
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;
@@ -205,7 +210,8 @@ TEST_WITH(threads_each_with_endpoints_of_their_own, .table = crowds, .stride = s
     expect_all(tally, crowds[index].senders);
 }
 
-/* ---- one together -------------------------------------------------------------------------------------------------------- */
+/* ---- one together
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* The end comes to one of the threads, which tells the others. */
 static void *receive_together(void *argument)
@@ -227,7 +233,8 @@ TEST_WITH(threads_that_share_one_endpoint_at_each_side, .seconds = 60, .leaves =
 {
     struct tally *tally = make_tally(0);
     struct actor senders[3], receivers[3];
-    struct wherry_channel *receiver = ring_open(tally->url, WHERRY_RECEIVE), *sender = ring_open(tally->url, WHERRY_SEND);
+    struct wherry_channel *receiver = ring_open(tally->url, WHERRY_RECEIVE),
+                          *sender = ring_open(tally->url, WHERRY_SEND);
     for (unsigned i = 0; i < 3; i++) {
         receivers[i] = (struct actor){.tally = tally, .channel = receiver};
         start(&receivers[i], receive_together);
@@ -243,7 +250,8 @@ TEST_WITH(threads_that_share_one_endpoint_at_each_side, .seconds = 60, .leaves =
     expect_all(tally, 1);
 }
 
-/* ---- coming and going ------------------------------------------------------------------------------------------------------ */
+/* ---- coming and going
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* A few messages, then another endpoint; the bias goes from one to the next. */
 static void *receive_and_leave(void *argument)
@@ -270,7 +278,8 @@ static void *send_and_leave(void *argument)
         part.channel = ring_open(actor->tally->url, WHERRY_SEND);
         for (uint32_t end = i + VISIT; i < end && i < MANY; i++) {
             compose(&letter, actor->who, i);
-            test_ok(wherry_channel_send(part.channel, &letter, offsetof(struct letter, text) + text_size(i), patience()));
+            test_ok(
+                wherry_channel_send(part.channel, &letter, offsetof(struct letter, text) + text_size(i), patience()));
         }
         ring_close(part.channel);
     }
@@ -289,8 +298,8 @@ TEST_WITH(threads_that_come_and_go_lose_nothing, .seconds = 60, .leaves = LEAVES
     }
     for (unsigned turn = 0; tally->count < 2 * MANY; turn++) {
         int result = receive_next(&last, turn, wherry_after(5 * WHERRY_SECOND * test_slowness()));
-        ck_assert_msg(result == 1 || result == 0 || tally->count == 2 * MANY, "%d of %d messages came", (int)tally->count,
-                      2 * MANY);
+        ck_assert_msg(result == 1 || result == 0 || tally->count == 2 * MANY, "%d of %d messages came",
+                      (int)tally->count, 2 * MANY);
     }
     atomic_store(&tally->over, true);
     for (unsigned i = 0; i < 2; i++) {

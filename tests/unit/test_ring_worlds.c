@@ -1,5 +1,5 @@
-/* tests/unit/test_ring_worlds.c - owns the proof that a ring's members are told alive from dead across PID namespaces, reused
- * numbers and forks.
+/* tests/unit/test_ring_worlds.c - owns the proof that a ring's members are told alive from dead across PID namespaces,
+ * reused numbers and forks.
  *
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
@@ -87,7 +87,8 @@ static void send_and_pause(void *argument)
     ring_pause();
 }
 
-/* ---- PID namespaces ----------------------------------------------------------------------------------------------------- */
+/* ---- PID namespaces
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* Who is in a namespace of its own: the sender is below the receiver's, above it, or in another branch. */
 static const struct {
@@ -151,7 +152,8 @@ TEST_TABLE(a_receivers_death_in_another_pid_namespace_is_noticed, ways)
     end_world(world);
 }
 
-/* ---- numbers that are used again ------------------------------------------------------------------------------------------ */
+/* ---- numbers that are used again
+ * ------------------------------------------------------------------------------------------ */
 
 static void set_next_pid(pid_t pid)
 {
@@ -163,7 +165,8 @@ static void set_next_pid(pid_t pid)
     close(fd);
 }
 
-/* In the namespace: the sender is killed while the receiver stands still, and its number is another's when that goes on. */
+/* In the namespace: the sender is killed while the receiver stands still, and its number is another's when that goes
+ * on. */
 static void reuse_a_number(void *argument)
 {
     struct world *world = argument;
@@ -200,7 +203,8 @@ TEST_TABLE(a_dead_sender_is_dead_though_its_number_lives, ways)
     end_world(world);
 }
 
-/* ---- forks ------------------------------------------------------------------------------------------------------------------ */
+/* ---- forks
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;
@@ -283,12 +287,14 @@ TEST(a_close_in_a_forked_child_changes_nothing)
     ring_close(family.receiver);
 }
 
-/* ---- one process, several endpoints ------------------------------------------------------------------------------------------ */
+/* ---- one process, several endpoints
+ * ------------------------------------------------------------------------------------------ */
 
 /* Record locks are the process's, and the closing of any descriptor of the file would drop them all. */
 static bool is_locked(unsigned place)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = 1};
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RING_PLACE_LOCK + (off_t)place, .l_len = 1};
     int fd = open(ring_path(), O_RDWR | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(fcntl(fd, F_GETLK, &lock), 0);

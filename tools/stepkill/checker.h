@@ -16,8 +16,8 @@ struct check {
     size_t size;
 };
 
-/* Run `sh -c command` in a process group of its own, without input.  0, or -errno when it could not be started or we are to
- * end.  Of a command that is not done when the limit passes, the whole group is killed. */
+/* Run `sh -c command` in a process group of its own, without input.  0, or -errno when it could not be started or we
+ * are to end.  Of a command that is not done when the limit passes, the whole group is killed. */
 int check_run(struct check *check, const char *command, int64_t limit);
 
 /* Once, at the beginning: processes whose parents die come to this one. */

@@ -90,7 +90,8 @@ static bool visit_table(const struct elf_file *file, const Elf64_Shdr *table, co
     return true;
 }
 
-void elf_each(const struct elf_file *file, bool (*visit)(void *context, const struct elf_function *function), void *context)
+void elf_each(const struct elf_file *file, bool (*visit)(void *context, const struct elf_function *function),
+              void *context)
 {
     size_t count;
     const Elf64_Shdr *table = sections(file, &count);

@@ -31,9 +31,11 @@ void elf_open(struct elf_file *file, const char *path);
 void elf_close(struct elf_file *file);
 
 /* Ask about each function; ends early when the visitor returns false. */
-void elf_each(const struct elf_file *file, bool (*visit)(void *context, const struct elf_function *function), void *context);
+void elf_each(const struct elf_file *file, bool (*visit)(void *context, const struct elf_function *function),
+              void *context);
 
-/* The functions of this name: how many at different addresses, and the first; one that is seen from outside hides local ones. */
+/* The functions of this name: how many at different addresses, and the first; one that is seen from outside hides local
+ * ones. */
 size_t elf_find(const struct elf_file *file, const char *name, struct elf_function *ret_function);
 
 /* The function that this linked address lies in. */

@@ -38,7 +38,8 @@ static int failed(const struct options *options, const char *what, int result)
     return complain(KILL_CANNOT, "%s: %s", what, strerror(-result));
 }
 
-/* ---- the program --------------------------------------------------------------------------------------------------- */
+/* ---- the program
+ * --------------------------------------------------------------------------------------------------- */
 
 struct program {
     const struct options *options;
@@ -101,7 +102,8 @@ static int look(struct image *image, pid_t pid, const struct target *target, uin
         return complain(KILL_CANNOT, "%s: %s has several functions of this name; which is meant cannot be said",
                         target->name, path);
     case IMAGE_CHOSEN_LATE:
-        return complain(KILL_CANNOT, "%s: %s chooses among several implementations of it when it is loaded; name one of them",
+        return complain(KILL_CANNOT,
+                        "%s: %s chooses among several implementations of it when it is loaded; name one of them",
                         target->name, path);
     default:
         return -1;
@@ -115,7 +117,8 @@ static int not_found(const struct options *options, const struct image *image, c
     if (near[0])
         return complain(KILL_CANNOT, "%s: no such function in %s nor in what it loads; there is %s", target->name,
                         options->program[0], near);
-    return complain(KILL_CANNOT, "%s: no such function in %s nor in what it loads: inlined, or stripped from its symbols?",
+    return complain(KILL_CANNOT,
+                    "%s: no such function in %s nor in what it loads: inlined, or stripped from its symbols?",
                     target->name, options->program[0]);
 }
 
@@ -151,10 +154,11 @@ static int enter(struct step *step, const struct options *options, struct image 
                     target->call > 1 ? "so many calls of" : "a call of");
 }
 
-/* ---- one point ----------------------------------------------------------------------------------------------------- */
+/* ---- one point
+ * ----------------------------------------------------------------------------------------------------- */
 
-static void note_violation(struct finding *finding, uint64_t step, const char *where, const char *who, const char *reason,
-                           const char *output)
+static void note_violation(struct finding *finding, uint64_t step, const char *where, const char *who,
+                           const char *reason, const char *output)
 {
     finding->violations++;
     if (finding->kept_count == KEPT_VIOLATIONS)
@@ -204,7 +208,8 @@ static int finish(struct step *step, const struct options *options, char *reason
     else if (result < 0)
         return failed(options, options->program[0], result);
     else if (WIFSIGNALED(step->status))
-        snprintf(reason, capacity, "went on after SIGCONT and was killed by SIG%s", signal_name(WTERMSIG(step->status)));
+        snprintf(reason, capacity, "went on after SIGCONT and was killed by SIG%s",
+                 signal_name(WTERMSIG(step->status)));
     else if (WEXITSTATUS(step->status) != 0)
         snprintf(reason, capacity, "went on after SIGCONT and exited with %d", WEXITSTATUS(step->status));
     return KILL_OK;
@@ -243,7 +248,8 @@ static int kill_here(struct step *step, const struct options *options, struct im
     return KILL_OK;
 }
 
-/* ---- all points ---------------------------------------------------------------------------------------------------- */
+/* ---- all points
+ * ---------------------------------------------------------------------------------------------------- */
 
 static int set_up(const struct options *options)
 {
@@ -290,10 +296,12 @@ static void show_progress(const struct finding *finding, uint64_t at, int64_t *s
     if (time - *shown < 1000000000)
         return;
     *shown = time;
-    fprintf(stderr, "\r%s: step %" PRIu64 ", %" PRIu64 " violations\033[K", finding->target->name, at, finding->violations);
+    fprintf(stderr, "\r%s: step %" PRIu64 ", %" PRIu64 " violations\033[K", finding->target->name, at,
+            finding->violations);
 }
 
-int explore(const struct options *options, struct image *image, const struct target *target, struct finding *ret_finding)
+int explore(const struct options *options, struct image *image, const struct target *target,
+            struct finding *ret_finding)
 {
     struct finding *finding = ret_finding;
     bool terminal = !options->quiet && isatty(STDERR_FILENO);

@@ -17,7 +17,8 @@ static const struct elf_file *file_of(struct image *image, pid_t pid, const char
 {
     char exe[64], target[4096];
     for (size_t i = 0; i < image->file_count; i++)
-        if (image->files[i]->device == device && image->files[i]->inode == inode && strcmp(image->files[i]->path, path) == 0)
+        if (image->files[i]->device == device && image->files[i]->inode == inode &&
+            strcmp(image->files[i]->path, path) == 0)
             return image->files[i];
     struct elf_file **files = realloc(image->files, (image->file_count + 1) * sizeof *files);
     if (!files)
@@ -87,8 +88,8 @@ int image_look(struct image *image, pid_t pid)
         char rights[8];
         int at = 0;
         line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %" SCNx64 " %x:%x %" SCNu64 " %n", &start, &end, rights, &offset, &major_,
-                   &minor_, &inode, &at) != 7 ||
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %" SCNx64 " %x:%x %" SCNu64 " %n", &start, &end, rights,
+                   &offset, &major_, &minor_, &inode, &at) != 7 ||
             at == 0 || line[at] != '/' || rights[2] != 'x')
             continue;
         struct module module = {.start = start, .end = end};

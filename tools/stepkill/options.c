@@ -153,9 +153,11 @@ static int take(struct options *options, int option, char **argv)
         options->checker = optarg;
         return -1;
     case 't':
-        return duration_of(optarg, &options->check_limit) ? -1 : misuse(" is no duration: write 500ms, 10s or 2m", optarg);
+        return duration_of(optarg, &options->check_limit) ? -1
+                                                          : misuse(" is no duration: write 500ms, 10s or 2m", optarg);
     case RUN_LIMIT:
-        return duration_of(optarg, &options->run_limit) ? -1 : misuse(" is no duration: write 500ms, 10s or 2m", optarg);
+        return duration_of(optarg, &options->run_limit) ? -1
+                                                        : misuse(" is no duration: write 500ms, 10s or 2m", optarg);
     case 's':
         options->signal = signal_of(optarg);
         return options->signal ? -1 : misuse(" is no signal", optarg);

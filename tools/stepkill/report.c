@@ -25,7 +25,8 @@ static void print_target(const struct target *target)
     printf(target->call > 1 ? "%s@%" PRIu64 : "%s", target->name, target->call);
 }
 
-/* ---- for people ---------------------------------------------------------------------------------------------------- */
+/* ---- for people
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void print_duration(int64_t time)
 {
@@ -90,7 +91,8 @@ void report_text(const struct options *options, const struct finding *findings, 
         print_finding(options, &findings[i]);
 }
 
-/* ---- for programs -------------------------------------------------------------------------------------------------- */
+/* ---- for programs
+ * -------------------------------------------------------------------------------------------------- */
 
 /* The length of the UTF-8 letter here; 0 when it is none. */
 static size_t letter_size(const unsigned char *at)
@@ -131,8 +133,8 @@ static void json_finding(const struct options *options, const struct finding *fi
 {
     fputs("{\"function\":", stdout);
     print_string(finding->target->name);
-    printf(",\"call\":%" PRIu64 ",\"points\":%" PRIu64 ",\"violations\":%" PRIu64 ",\"complete\":%s", finding->target->call,
-           finding->points, finding->violations, finding->complete ? "true" : "false");
+    printf(",\"call\":%" PRIu64 ",\"points\":%" PRIu64 ",\"violations\":%" PRIu64 ",\"complete\":%s",
+           finding->target->call, finding->points, finding->violations, finding->complete ? "true" : "false");
     if (finding->complete)
         printf(",\"steps\":%" PRIu64 ",\"returned\":%s", finding->steps, finding->ended ? "false" : "true");
     printf(",\"steps_made\":%" PRIu64 ",\"seconds\":%.6f", finding->made, (double)finding->took / 1e9);

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * ptrace(2) for x86-64 and aarch64, with nothing but libc.  A test that wants to know whether its process may die anywhere
- * within save() forks the process and kills it after 1, 2, 3, ... instructions:
+ * ptrace(2) for x86-64 and aarch64, with nothing but libc.  A test that wants to know whether its process may die
+ * anywhere within save() forks the process and kills it after 1, 2, 3, ... instructions:
  *
  *     for (uint64_t at = 1;; at++) {
  *         struct step step;
@@ -19,17 +19,20 @@
  *         check(at);                                               // recover, and look
  *     }
  *
- * A child made by fork() has its parent's functions at its parent's addresses, so no symbols are read and nothing is executed:
- * a kill costs a fork and its steps.  The child may be taken through several functions in turn, by further step_enter()s.
+ * A child made by fork() has its parent's functions at its parent's addresses, so no symbols are read and nothing is
+ * executed: a kill costs a fork and its steps.  The child may be taken through several functions in turn, by further
+ * step_enter()s.
  *
- * What is followed: one process, the child of the caller, and all its threads.  Instructions are counted in the thread that
- * entered the function; the others run freely meanwhile.  Processes that it forks are let go, without breakpoints in them.
- * What a signal handler does within the function counts as the function's; a rep-prefixed instruction counts as often as
- * it repeats.
+ * What is followed: one process, the child of the caller, and all its threads.  Instructions are counted in the thread
+ * that entered the function; the others run freely meanwhile.  Processes that it forks are let go, without breakpoints
+ * in them. What a signal handler does within the function counts as the function's; a rep-prefixed instruction counts
+ * as often as it repeats.
  *
- * Results: STEP_GONE (0) when the process ended of itself and was waited for (`status` says how), another STEP_ word, or
- * -errno.  All waits are without limit unless `give_up` is set.  A struct step is used by the thread that started it, as
- * ptrace(2) demands.  While a process with several threads is waited for, a SIGCHLD handler must not wait for its threads. */
+ * Results: STEP_GONE (0) when the process ended of itself and was waited for (`status` says how), another STEP_ word,
+ * or
+ * -errno.  All waits are without limit unless `give_up` is set.  A struct step is used by the thread that started it,
+ * as ptrace(2) demands.  While a process with several threads is waited for, a SIGCHLD handler must not wait for its
+ * threads. */
 #ifndef STEPKILL_STEP_H
 #define STEPKILL_STEP_H
 
@@ -81,16 +84,18 @@ struct step {
     size_t thread_count, thread_room;
 };
 
-/* The address of a function of this process.  Of a function in a shared library it may be that of a stub in the caller, where
- * only the caller's calls come by. */
+/* The address of a function of this process.  Of a function in a shared library it may be that of a stub in the caller,
+ * where only the caller's calls come by. */
 #define step_address(function_) ((uintptr_t)(function_))
 
 /* ---- begin ------------------------------------------------------------------------------------------------------- */
 
-/* Fork a child that runs function(argument) and then _exit(0)s; it stands before its first instruction.  Flush stdio before. */
+/* Fork a child that runs function(argument) and then _exit(0)s; it stands before its first instruction.  Flush stdio
+ * before. */
 int step_fork(struct step *step, void (*function)(void *argument), void *argument);
 
-/* The same for a child that the caller forked: it calls step_submit() where it wants to be taken over, and continues there. */
+/* The same for a child that the caller forked: it calls step_submit() where it wants to be taken over, and continues
+ * there. */
 int step_start(struct step *step, pid_t pid);
 
 /* In the child: be traced by the parent, which waits in step_start(); die with it.  0 or -errno. */
@@ -105,8 +110,8 @@ int step_run_to(struct step *step, uintptr_t address);
  * STEP_THERE, STEP_EXECED, STEP_GONE. */
 int step_enter(struct step *step, uintptr_t address, uint64_t n);
 
-/* Make up to n steps of an instruction each, within the function that was entered.  STEP_THERE when they are made and the
- * function has not returned; STEP_RETURNED, STEP_LEFT, STEP_EXECED, STEP_GONE.  `steps` counts. */
+/* Make up to n steps of an instruction each, within the function that was entered.  STEP_THERE when they are made and
+ * the function has not returned; STEP_RETURNED, STEP_LEFT, STEP_EXECED, STEP_GONE.  `steps` counts. */
 int step_advance(struct step *step, uint64_t n);
 
 /* The same with steps from one entry or exit of a system call to the next; the code between them runs at full speed. */
@@ -118,8 +123,8 @@ int step_until_return(struct step *step);
 /* The address of the next instruction; 0 when nothing stands. */
 uintptr_t step_pc(const struct step *step);
 
-/* Breakpoints of one's own, for step_run(), which runs to any of them: step_pc() says which.  The memory of the process has
- * them only while it runs.  -ENOSPC: there are STEP_BREAKS.  They are gone after STEP_EXECED. */
+/* Breakpoints of one's own, for step_run(), which runs to any of them: step_pc() says which.  The memory of the process
+ * has them only while it runs.  -ENOSPC: there are STEP_BREAKS.  They are gone after STEP_EXECED. */
 int step_break(struct step *step, uintptr_t address);
 void step_unbreak(struct step *step, uintptr_t address);
 int step_run(struct step *step);

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Between two calls from outside, exactly one thread of the process stands: step->thread.  Only known threads are waited for, so
- * that the caller may have other children. */
+ * Between two calls from outside, exactly one thread of the process stands: step->thread.  Only known threads are
+ * waited for, so that the caller may have other children. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -114,7 +114,8 @@ static int wait_one(const struct step *step, pid_t thread, int *ret_status)
     return 0;
 }
 
-/* A thread whose maker was killed before it could tell of it is not in the list, and its end holds up that of the process. */
+/* A thread whose maker was killed before it could tell of it is not in the list, and its end holds up that of the
+ * process. */
 static void bury_unknown(const struct step *step)
 {
     char path[64];
@@ -129,7 +130,8 @@ static void bury_unknown(const struct step *step)
         for (size_t i = 0; i < step->thread_count; i++)
             known |= step->threads[i] == thread;
         /* looked at first: a stop is reported too, even if nobody asked, and must stay for receive_child() */
-        if (!known && waitid(P_PID, (id_t)thread, &end, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && end.si_pid == thread &&
+        if (!known && waitid(P_PID, (id_t)thread, &end, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 &&
+            end.si_pid == thread &&
             (end.si_code == CLD_EXITED || end.si_code == CLD_KILLED || end.si_code == CLD_DUMPED))
             waitpid(thread, NULL, WNOHANG | __WALL);
     }
@@ -312,7 +314,8 @@ static int take_stop(struct step *step, pid_t thread, int status, int request)
     }
     if (signal == SIGTRAP)
         return take_trap(step, thread, request);
-    /* a stop signal is seen twice: when it comes, and, without siginfo, when it has stopped the process; which goes on */
+    /* a stop signal is seen twice: when it comes, and, without siginfo, when it has stopped the process; which goes
+     * on */
     bool stopped = (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) &&
                    ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) != 0;
     resume(thread, how, stopped ? 0 : signal);

@@ -16,8 +16,8 @@ enum {
     EVENT_THREAD_GONE, /* step->thread ended, others live */
 };
 
-/* Let step->thread go on by PTRACE_CONT, _SINGLESTEP or _SYSCALL, and wait for one of the above; or -errno.  All other threads
- * run, before and after. */
+/* Let step->thread go on by PTRACE_CONT, _SINGLESTEP or _SYSCALL, and wait for one of the above; or -errno.  All other
+ * threads run, before and after. */
 int step__go(struct step *step, int request);
 
 /* Put the breakpoints that are wanted into memory, and take them out. */

@@ -72,7 +72,8 @@ const char *signal_name(int signal); /* without SIG; "?" */
 
 /* explore.c: kill at each step of one function.  An exit code; KILL_VIOLATIONS is not the caller's to say. */
 struct image;
-int explore(const struct options *options, struct image *image, const struct target *target, struct finding *ret_finding);
+int explore(const struct options *options, struct image *image, const struct target *target,
+            struct finding *ret_finding);
 
 /* report.c */
 void report_text(const struct options *options, const struct finding *findings, size_t count);

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * One thread serves all clients, and none may stall the others (H55): an answer that its client cannot take now waits in
- * an outbox of that client.  A client that goes on sending without ever reading is cut off when its outbox is full: what
- * it has got by then is a true beginning of its answers.  Who has ended and has all answers is let go by the library. */
+ * One thread serves all clients, and none may stall the others (H55): an answer that its client cannot take now waits
+ * in an outbox of that client.  A client that goes on sending without ever reading is cut off when its outbox is full:
+ * what it has got by then is a true beginning of its answers.  Who has ended and has all answers is let go by the
+ * library. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,7 +58,8 @@ static void forget(struct echo *echo, struct client **at)
     free(client);
 }
 
-/* It does not read.  Without a connection (datagrams) there is nothing to close: then only these answers are dropped. */
+/* It does not read.  Without a connection (datagrams) there is nothing to close: then only these answers are
+ * dropped. */
 static void cut_off(struct echo *echo, struct client **at)
 {
     struct client *client = *at;

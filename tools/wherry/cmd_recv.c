@@ -118,8 +118,8 @@ static int next(struct recv *recv, struct wherry_loan *ret_loan)
     return wherry_channel_borrow(recv->channel, ret_loan, recv->until);
 }
 
-/* No descriptor for another peer, which passes as others go: looked for again soon, but not all the time (H54).  What is
- * buffered goes out first, and what -w bounds goes on meanwhile.  0 or -ETIMEDOUT. */
+/* No descriptor for another peer, which passes as others go: looked for again soon, but not all the time (H54).  What
+ * is buffered goes out first, and what -w bounds goes on meanwhile.  0 or -ETIMEDOUT. */
 static int wait_for_descriptors(struct recv *recv)
 {
     wherry_time step = wherry_after(WHERRY_MILLISECOND);
@@ -205,7 +205,8 @@ static int check_output(void)
 static int work(struct recv *recv)
 {
     raise_descriptor_limit();
-    /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no further. */
+    /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no
+     * further. */
     struct wish wish = {.role = WHERRY_RECEIVE,
                         .no_read_ahead = recv->count > 0 && !endpoint_has(recv->url, WHERRY_TRAIT_LISTENS)};
     int code = endpoint_open(recv->url, &wish, &recv->options, options_deadline(&recv->options), &recv->channel);

@@ -13,8 +13,8 @@
 
 enum { OPTION_KEEP = OPTION_FIRST, OPTION_ONE_WAY };
 
-/* Messages in a turn, so that no peer waits for another; and peers that have no connection, whose going nobody sees: the
- * one that was silent longest makes room. */
+/* Messages in a turn, so that no peer waits for another; and peers that have no connection, whose going nobody sees:
+ * the one that was silent longest makes room. */
 enum { TURN = 256, STRANGERS_MAX = 256 };
 
 /* What all links together may hold on the way to TO, themselves included, before FROM waits for them. */

@@ -123,7 +123,8 @@ static int send_failed(const struct send *send, int error)
     return endpoint_complain_and(endpoint_code(error), send->url, accepted);
 }
 
-/* A listening sender lacks a descriptor for another receiver, and those who are there have no room: they may have soon. */
+/* A listening sender lacks a descriptor for another receiver, and those who are there have no room: they may have
+ * soon. */
 static bool goes_on(struct send *send, int error)
 {
     wherry_time step = wherry_after(WHERRY_MILLISECOND);
@@ -167,7 +168,8 @@ static int send_batch(struct send *send, const struct wherry_message *messages, 
         return code;
     }
     while (count > 0) {
-        /* the interrupt may have ended a wait whose message was begun, and so accepted: nothing would end the next one */
+        /* the interrupt may have ended a wait whose message was begun, and so accepted: nothing would end the next
+         * one */
         if (signals_caught())
             return TOOL_SIGNAL + signals_caught();
         ssize_t sent = wherry_channel_send_many(send->channel, messages, count, send->deadline);

@@ -92,8 +92,8 @@ int endpoint_try(const char *url, const struct wish *wish, wherry_time deadline,
     return wherry_channel_open(url, wish->role, &options, deadline, ret_channel);
 }
 
-/* The directory that the URL's path is in, as the library finds it; false for what is in none.  The library has parsed the
- * URL before, so that it is well-formed. */
+/* The directory that the URL's path is in, as the library finds it; false for what is in none.  The library has parsed
+ * the URL before, so that it is well-formed. */
 static bool directory_of(const char *url, char directory[static PATH_MAX])
 {
     const char *at = url + strcspn(url, ":");
@@ -240,13 +240,15 @@ wherry_time endpoint_grace(wherry_time deadline)
 
 int endpoint_end(struct wherry_channel *channel, wherry_time deadline)
 {
-    /* A flush can be ended by a signal, a close cannot.  The first one after a signal may find the interrupt still rung. */
+    /* A flush can be ended by a signal, a close cannot.  The first one after a signal may find the interrupt still
+     * rung. */
     int flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
     if (flushed == -ECANCELED)
         flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
     signals_watch(NULL);
     int closed = wherry_channel_close(channel, WHERRY_NOW);
-    /* what the flush could not wait for is tried again by the close, which has the last word; a failure drops it instead */
+    /* what the flush could not wait for is tried again by the close, which has the last word; a failure drops it
+     * instead */
     bool again = flushed == -EAGAIN || flushed == -ETIMEDOUT || flushed == -ECANCELED || flushed == -EOPNOTSUPP;
     return closed < 0 || again ? closed : flushed;
 }

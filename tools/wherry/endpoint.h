@@ -42,8 +42,8 @@ struct waiting {
     bool said;
 };
 
-/* The address of `url` is not there yet.  Where its directory is missing as well that is said, once: at once to who looks on
- * (a terminal, -v), else after a second. */
+/* The address of `url` is not there yet.  Where its directory is missing as well that is said, once: at once to who
+ * looks on (a terminal, -v), else after a second. */
 void endpoint_waits(struct waiting *waiting, const char *url, const struct options *options);
 
 /* Open failed with `error`: the exit code. */
@@ -52,16 +52,16 @@ int endpoint_open_code(int error);
 /* Another call failed: the exit code; a signal that came counts before the error. */
 int endpoint_code(int error);
 
-/* Say why the last call on `url` failed, and return `code`.  Everyday sentences of the library do not name the endpoint:
- * that is put in front of them. */
+/* Say why the last call on `url` failed, and return `code`.  Everyday sentences of the library do not name the
+ * endpoint: that is put in front of them. */
 int endpoint_complain(int code, const char *url);
 
 /* The same with more behind it: "; 3 messages were ...". */
 int endpoint_complain_and(int code, const char *url, const char *more);
 
-/* A receive on `url` failed: whether it can go on, since that was a lack of descriptors, which passes as peers go, or, for
- * whoever keeps on, foreign bytes or a uid that may not, which are the matter of one peer alone.  Then it was said: a lack no
- * more than once in ten seconds. */
+/* A receive on `url` failed: whether it can go on, since that was a lack of descriptors, which passes as peers go, or,
+ * for whoever keeps on, foreign bytes or a uid that may not, which are the matter of one peer alone.  Then it was said:
+ * a lack no more than once in ten seconds. */
 bool endpoint_goes_on(int error, const char *url, bool keeps_on);
 
 /* Whether `error` is a lack of descriptors.  Then it was said, in all no more than once in ten seconds. */
@@ -70,8 +70,8 @@ bool endpoint_lacks_descriptors(int error, const char *url);
 /* When a signal came, the time that is left to deliver what was taken; else `deadline`. */
 wherry_time endpoint_grace(wherry_time deadline);
 
-/* Deliver until `deadline` what is kept, or for the time that a signal leaves, and close.  Returns 0; -EAGAIN or -ETIMEDOUT: a
- * message that was begun is cut off; or another -errno.  Nothing is said. */
+/* Deliver until `deadline` what is kept, or for the time that a signal leaves, and close.  Returns 0; -EAGAIN or
+ * -ETIMEDOUT: a message that was begun is cut off; or another -errno.  Nothing is said. */
 int endpoint_end(struct wherry_channel *channel, wherry_time deadline);
 
 /* The same; the exit code is `code`, or that of the failure, which is said, when `code` is 0. */

@@ -48,7 +48,8 @@ int options_operands(struct options *options, int argc, int least, int most);
 /* -w as a deadline, counted from now. */
 wherry_time options_deadline(const struct options *options);
 
-/* "1.5s" or ".5" to nanoseconds: a decimal number and us, ms, s, m, h, d, seconds without.  NULL, or what is wrong with it. */
+/* "1.5s" or ".5" to nanoseconds: a decimal number and us, ms, s, m, h, d, seconds without.  NULL, or what is wrong with
+ * it. */
 const char *parse_duration(const char *text, wherry_time *ret_duration);
 
 /* A decimal number from `least` to `most`.  NULL, or what is wrong with it. */

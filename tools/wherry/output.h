@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A message counts as written when its last byte was taken by write(2); after a failure output_unwritten() says how many
- * were not. */
+ * A message counts as written when its last byte was taken by write(2); after a failure output_unwritten() says how
+ * many were not. */
 #ifndef WHERRY_TOOL_OUTPUT_H
 #define WHERRY_TOOL_OUTPUT_H
 

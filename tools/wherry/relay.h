@@ -77,8 +77,8 @@ bool link_lets_go(struct relay *relay, struct link *link);
 /* Close and free it; what it still holds counts as lost. */
 void link_close(struct relay *relay, struct link *link);
 
-/* A message that came from `url` goes on.  A record that lacks its delimiter cannot be passed on as such: it is counted, and
- * the first of them is said. */
+/* A message that came from `url` goes on.  A record that lacks its delimiter cannot be passed on as such: it is
+ * counted, and the first of them is said. */
 void relay_count(struct relay *relay, const char *url, const struct wherry_loan *loan);
 
 /* The last call on `url` failed: say why; the relay exits with `code` in the end. */

@@ -17,8 +17,8 @@ bool utf8_is_text(const uint8_t *data, size_t size);
 enum { ESCAPED_MAX = 8 };
 
 /* Take one character from *data, *size and write what a terminal may be shown of it to `out`: the character itself, or
- * \xNN for each byte of a control character (C0, DEL, C1) and for bytes that are no UTF-8.  `keep`: characters that pass
- * although they are control characters ("\n\t").  Returns the bytes written. */
+ * \xNN for each byte of a control character (C0, DEL, C1) and for bytes that are no UTF-8.  `keep`: characters that
+ * pass although they are control characters ("\n\t").  Returns the bytes written. */
 size_t escape_next(const uint8_t **data, size_t *size, const char *keep, char out[ESCAPED_MAX]);
 
 /* All of a string at once into `out`, cut off where it is full; always ends with NUL.  Returns its length. */

@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Each turn: waiter_begin(), what is to be received from, what is to be sent to, waiter_wait().  The descriptors of endpoints may be
- * readable although nothing can be had: the one for sending is while any peer has room, also when the one that matters
- * has none.  After a few turns that brought nothing those are left out and looked after in steps of up to 10 ms; those for
- * receiving stay, so that nobody's message waits for that, unless they keep us busy in vain, too. */
+ * Each turn: waiter_begin(), what is to be received from, what is to be sent to, waiter_wait().  The descriptors of
+ * endpoints may be readable although nothing can be had: the one for sending is while any peer has room, also when the
+ * one that matters has none.  After a few turns that brought nothing those are left out and looked after in steps of up
+ * to 10 ms; those for receiving stay, so that nobody's message waits for that, unless they keep us busy in vain,
+ * too. */
 #ifndef WHERRY_TOOL_WAITER_H
 #define WHERRY_TOOL_WAITER_H
 
