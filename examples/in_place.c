@@ -17,7 +17,7 @@ static int send_points(struct wherry_channel *channel)
         void *memory;
         if (wherry_channel_reserve(channel, sizeof(struct point), &memory, WHERRY_NOW) < 0)
             return -1;
-        *(struct point *)memory = (struct point){i, i * i}; /* aligned to 16 bytes */
+        *(struct point *)memory = (struct point){i, i * i}; /* aligned to 8 bytes at least */
         struct wherry_message message = {.data = memory, .size = sizeof(struct point)};
         if (wherry_channel_commit(channel, &message, 0, WHERRY_NOW) < 0) {
             wherry_channel_abandon(channel); /* on failure the reservation stands until it is given up */

@@ -53,16 +53,18 @@ together() {
     done
 }
 
-echo "1..$((7 * 2 + 4 * 2))"
+echo "1..$((8 * 2 + 5 * 2))"
 together unix:ferry
 together unix+seqpacket:ferry
 together fifo:ferry
 together unix:@wherry-example-$$
+together shm://wherry-example-$$
 alone fork_pair "$(printf 'message %d from the child\n' 1 2 3)"
 alone exec_pair 'ping, and the other program says pong'
 alone many_senders "$(printf 'sender %d: 1000 messages\n' 0 1 2 3)" unix:ferry
 alone many_senders "$(printf 'sender %d: 1000 messages\n' 0 1 2 3)" fifo:ferry
 alone reply "$(printf 'down the river -> DOWN THE RIVER\nup the river -> UP THE RIVER')" unix:ferry
 alone poll_loop "$(printf 'tick\ntick\ntick\nthe sender is gone')" unix:ferry
+alone work_queue "10 jobs done, 1 of them for one that died" shm://wherry-example-$$
 alone in_place "$(printf '1 1\n2 4\n3 9')"
 exit $failed
