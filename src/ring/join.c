@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -242,6 +243,30 @@ static int settle(struct wherry__ring *ring)
     return 0;
 }
 
+static bool is_full(const struct wherry__ring *ring)
+{
+    for (unsigned i = 0; i < ring->places; i++)
+        if (atomic_load_explicit(&ring->control->places[i].state, memory_order_relaxed) == RING_FREE)
+            return false;
+    return true;
+}
+
+/* Somebody who looks whether the ring is abandoned has all places for a moment: that is not a full ring. */
+static int find_place(struct wherry__ring *ring)
+{
+    enum { TRIES = 200 };
+    for (int i = 0; i < TRIES; i++) {
+        if (take_place(ring))
+            return 0;
+        if (wherry__life_closing(ring->life))
+            return -ENOENT;
+        if (is_full(ring))
+            break;
+        sched_yield();
+    }
+    return -EAGAIN;
+}
+
 /* -ENOENT: there is none, or it is gone by now; -EAGAIN: no place, or nobody to send to.  Both without a sentence. */
 static int join_existing(struct wherry__ring *ring)
 {
@@ -260,8 +285,8 @@ static int join_existing(struct wherry__ring *ring)
     }
     if (result == 0)
         result = map_control(ring, &head);
-    if (result == 0 && !take_place(ring))
-        result = wherry__life_closing(ring->life) ? -ENOENT : -EAGAIN;
+    if (result == 0)
+        result = find_place(ring);
     if (result == 0 && !wherry__life_named(ring->life, ring->directory, wish->name))
         result = -ENOENT; /* H3: the last user removed it between our open and our lock */
     if (result == 0 && wish->sends && !wish->creates && !head.keep && !has_living(ring, RING_RECEIVER))

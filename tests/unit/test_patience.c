@@ -41,8 +41,8 @@ static unsigned looks_in_vain(struct wherry_channel *receiver)
     char buffer[8];
     size_t size;
     reads = 0;
-    test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, wherry_after(100 * WHERRY_MICROSECOND)),
-            -ETIMEDOUT);
+    int result = wherry_channel_receive(receiver, buffer, sizeof buffer, &size, wherry_after(100 * WHERRY_MICROSECOND));
+    ck_assert(result == -ETIMEDOUT || result == -EAGAIN); /* -EAGAIN: the time was over before the call began */
     return reads;
 }
 
