@@ -41,15 +41,11 @@ static void wake_sender(struct wherry__ring *ring, unsigned i)
     wherry__ring_wake_place(ring, i, &lane->sleep.bell);
 }
 
-/* Rule 12; what was taken by the short way is counted here too.  A hint: a receiver that lost the lane meanwhile may
- * set it back, and the sender takes no step back. */
+/* Rule 12.  A hint: a receiver that lost the lane meanwhile may set it back, and the sender takes no step back. */
 static inline void say_freed(struct wherry__ring *ring, unsigned i, uint64_t position)
 {
     struct ring_lane *lane = &ring->control->lanes[i];
     ring->freed_to[i] = position;
-    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + ring->hot_count,
-                          memory_order_relaxed);
-    ring->hot_count = 0;
     atomic_store_explicit(&lane->room.freed, position, memory_order_release);
 }
 
@@ -124,7 +120,7 @@ static inline void finish(struct wherry__ring *ring, unsigned i)
  * on. */
 static inline void warm_up(struct wherry__ring *ring, unsigned i)
 {
-    ring->hot_left = BATCH;
+    ring->hot_left = ring->streak < BATCH ? BATCH - ring->streak : 0;
     ring->hot_lane = &ring->control->lanes[i];
     ring->hot_bytes = ring->lanes[i];
     ring->hot_limit = ring->freed_to[i] + ring->capacity / 8;
@@ -402,7 +398,7 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
         memcpy(buffer, frame + RING_WORD, size);
     uint64_t next = position + ring_frame(size);
     CRASH(receive_copied);
-    ring->hot_count++;
+    atomic_store_explicit(&lane->receiver.messages, load(&lane->receiver.messages) + 1, memory_order_relaxed);
     /* release: the sender may go on from here; our reads of the message are done */
     atomic_store_explicit(&lane->receiver.position, next, memory_order_release);
     CRASH(receive_taken);
@@ -413,7 +409,8 @@ int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t cap
     wherry__barrier_light(ring->fenced);
     bool sleeps = __builtin_expect(next >= load(&lane->sleep.wake_at), 0);
     go_outside(ring);
-    ring->hot_left--;
+    if (--ring->hot_left == 0)
+        ring->streak = BATCH; /* the next lane's turn */
     *ret_size = size;
     if (sleeps)
         wake_sender(ring, ring->current);
@@ -433,17 +430,13 @@ static void gather(struct wherry__ring *ring)
         wherry__breathe_once();
 }
 
-static bool find_word(struct wherry__ring *ring, uint64_t lanes)
+/* Whose turn it is take_any() says. */
+static bool any_word(const struct wherry__ring *ring)
 {
-    for (uint64_t left = lanes; left; left &= left - 1) {
+    for (uint64_t left = ring->mapped & ~ring->bad; left; left &= left - 1) {
         unsigned i = (unsigned)__builtin_ctzll(left);
-        if (word_of(ring, i, load(&ring->control->lanes[i].receiver.position)) == 0)
-            continue;
-        if (ring->current != i) {
-            ring->current = i;
-            ring->streak = ring->hot_left = 0;
-        }
-        return true;
+        if (word_of(ring, i, load(&ring->control->lanes[i].receiver.position)) != 0)
+            return true;
     }
     return false;
 }
@@ -451,10 +444,9 @@ static bool find_word(struct wherry__ring *ring, uint64_t lanes)
 bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks)
 {
     const struct ring_shared *shared = &ring->control->shared;
-    uint64_t lanes = ring->mapped & ~ring->bad;
     gather(ring);
     for (unsigned look = 0; look < looks; look++) {
-        if (find_word(ring, lanes)) {
+        if (any_word(ring)) {
             ring->prompt = look > 1 ? 0 : ring->prompt + 1;
             return true;
         }
@@ -557,8 +549,6 @@ int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret)
 {
     if (__builtin_expect(ring->taken, 0)) /* offered, and not taken */
         wherry__ring_put_back(ring);
-    if (__builtin_expect(ring->hot_count != 0, 0))
-        say_freed(ring, ring->current, load(&ring->hot_lane->receiver.position));
     int result = take_once(ring, ret);
     if (__builtin_expect(result == -EAGAIN, 0)) {
         ring->bell_seen = atomic_load_explicit(&ring->me->bell, memory_order_acquire);

@@ -71,7 +71,6 @@ struct wherry__ring {
     unsigned current, streak;
     unsigned prompt;        /* spins in a row that found a message at once */
     uint64_t largest;       /* bytes of a message that is believed: half of the capacity, or max_message */
-    uint64_t hot_count;     /* messages taken that `receiver.messages` does not say yet */
     unsigned hot_left;      /* messages that the short way may take from the lane below; 0: go the long way */
     struct ring_lane *hot_lane;
     const uint8_t *hot_bytes;
@@ -152,7 +151,7 @@ void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by);
 int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret_message);
 /* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
 int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size);
-/* Look so many times for a message, and make its lane the current one; true: something is there.  Ends early when
+/* Look so many times for a message; true: something is there.  Ends early when
  * somebody came or went. */
 bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */

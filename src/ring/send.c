@@ -35,9 +35,8 @@ static int look_for_room(struct wherry__ring *ring, uint64_t needed)
     ring->bell_seen = atomic_load_explicit(&lane->sleep.bell, memory_order_acquire);
     /* acquire: pairs with the receiver's release; its reads of what lies before are done */
     uint64_t freed = atomic_load_explicit(&lane->room.freed, memory_order_acquire);
-    if (ring->tail - freed > 2 * ring->capacity)
-        return nonsense(ring);
-    if (freed - ring->freed <= ring->capacity) /* else what we know from the position is newer */
+    /* a hint: what we know from the position may be newer, and one that was stopped may say what was long ago */
+    if (freed - ring->freed <= ring->tail - ring->freed)
         ring->freed = freed;
     if (room(ring) >= needed)
         return 0;

@@ -280,6 +280,45 @@ TEST_TABLE(keep_the_removal_of_the_file_is_the_end, ways)
     ring_close(fresh);
 }
 
+/* ---- several lanes ---- */
+
+enum { SENDERS = 4, ROUNDS = 3000 };
+
+/* One receiver alone, several lanes full again and again, of which it takes some messages at a time: what it says of one lane must
+ * not be taken for another's, and none may wait for ever. */
+TEST(lanes_filled_side_by_side_keep_apart)
+{
+    struct wherry_channel *senders[SENDERS], *receiver = ring_open(ring_url("capacity=16k"), WHERRY_RECEIVE);
+    uint64_t sent[SENDERS] = {0}, received[SENDERS] = {0}, message[2];
+    size_t size;
+    for (unsigned s = 0; s < SENDERS; s++)
+        senders[s] = ring_open(ring_url(""), WHERRY_SEND);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t before[SENDERS];
+        memcpy(before, received, sizeof before);
+        for (unsigned s = 0; s < SENDERS; s++)
+            for (;; sent[s]++) {
+                uint64_t next[2] = {s, sent[s]};
+                int result = wherry_channel_send(senders[s], next, sizeof next, WHERRY_NOW);
+                ck_assert_msg(result == 0 || result == -EAGAIN, "sender %u: %s", s, wherry_why());
+                if (result != 0)
+                    break;
+            }
+        for (unsigned n = 0; n < SENDERS * 128 + round % 7; n++) {
+            test_is(wherry_channel_receive(receiver, message, sizeof message, &size, test_deadline()), 1);
+            ck_assert_uint_lt(message[0], SENDERS);
+            ck_assert_msg(message[1] == received[message[0]], "of sender %u came %llu, not %llu", (unsigned)message[0],
+                          (unsigned long long)message[1], (unsigned long long)received[message[0]]);
+            received[message[0]]++;
+        }
+        for (unsigned s = 0; s < SENDERS; s++)
+            ck_assert_msg(received[s] > before[s], "sender %u waits while the others are served", s);
+    }
+    for (unsigned s = 0; s < SENDERS; s++)
+        ring_close(senders[s]);
+    ring_close(receiver);
+}
+
 /* ---- polling
  * ---------------------------------------------------------------------------------------------------------------- */
 
