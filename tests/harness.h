@@ -170,6 +170,10 @@ void test_kill(pid_t child);
  * time.  A thread of it that runs makes it awake. */
 void test_until_asleep(pid_t pid);
 
+/* Wait until the process has gone to sleep and been woken so often from now on: what it does at each of its ticks it
+ * has then done. */
+void test_until_woken(pid_t pid, long times);
+
 /* Become uid and gid 65534 for good, in a child.  False without the privilege to, when the caller skips. */
 bool test_become_nobody(void);
 

@@ -202,10 +202,11 @@ static void visit_queue(const char *name)
 
 static void walk_names(void)
 {
-    char own[64];
+    char own[64], shared[80];
     snprintf(own, sizeof own, "/dev/shm/wherry-%u", (unsigned)geteuid());
-    const char *directories[] = {"/dev/shm", own};
-    for (size_t i = 0; i < 2; i++) {
+    snprintf(shared, sizeof shared, "%s-shared", own);
+    const char *directories[] = {"/dev/shm", own, shared};
+    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
         shm_directory = directories[i];
         each_entry(opendir(shm_directory), visit_shm);
     }

@@ -210,6 +210,16 @@ void test_until_asleep(pid_t pid)
     }
 }
 
+void test_until_woken(pid_t pid, long times)
+{
+    wherry_time deadline = test_deadline();
+    for (long before = test_wakeups_of(pid); test_wakeups_of(pid) - before < times;) {
+        if (left_until(deadline, 1) == 0)
+            test__fail("process %d, which was to wake up, sleeps on", (int)pid);
+        test_sleep(2 * WHERRY_MILLISECOND);
+    }
+}
+
 bool test_is_root(void)
 {
     return geteuid() == 0;

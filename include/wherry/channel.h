@@ -82,6 +82,8 @@ struct wherry_channel_options {
     bool keep;             /* shm: the ring and what is in it outlive all processes */
     uint32_t places;       /* shm: how many endpoints there can be at a time; default and most 64; the maker's word */
     enum wherry_redeliver redeliver; /* shm: what becomes of a message whose borrower died; URL key: redeliver=yes|no */
+    const char *share;     /* shm: the ring is for processes of this uid as well as one's own, handed over by whoever made
+                            * it and is in a call on it or polls it; "1000" */
 };
 
 #ifdef __cplusplus

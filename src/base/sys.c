@@ -31,6 +31,12 @@ static int raw_membarrier(int command, unsigned flags)
 }
 #define membarrier raw_membarrier
 
+static int raw_memfd_create(const char *name, unsigned flags)
+{
+    return (int)syscall(SYS_memfd_create, name, flags);
+}
+#define memfd_create raw_memfd_create
+
 static int raw_pidfd_open(pid_t pid, unsigned flags)
 {
     return (int)syscall(SYS_pidfd_open, pid, flags);
@@ -45,6 +51,7 @@ static int raw_pidfd_open(pid_t pid, unsigned flags)
 WHERRY__SYS_TABLE(WRAPPER)
 #undef epoll_pwait2
 #undef membarrier
+#undef memfd_create
 #undef pidfd_open
 
 #define ENTRY(name, result, parameters, arguments) .name = real_##name,

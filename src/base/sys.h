@@ -9,6 +9,7 @@
 
 #include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,6 +42,8 @@
     X(fchmodat, int, (int directory, const char *path, mode_t mode, int flags), (directory, path, mode, flags))        \
     X(mkfifoat, int, (int directory, const char *path, mode_t mode), (directory, path, mode))                          \
     X(unlinkat, int, (int directory, const char *path, int flags), (directory, path, flags))                           \
+    X(renameat, int, (int from_directory, const char *from, int directory, const char *path),                         \
+      (from_directory, from, directory, path))                                                                         \
     X(flock, int, (int fd, int operation), (fd, operation))                                                            \
     X(socket, int, (int domain, int type, int protocol), (domain, type, protocol))                                     \
     X(socketpair, int, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds))                \
@@ -69,6 +72,7 @@
     X(pread, ssize_t, (int fd, void *data, size_t size, off_t at), (fd, data, size, at))                               \
     X(mmap, void *, (void *at, size_t size, int protection, int flags, int fd, off_t offset),                          \
       (at, size, protection, flags, fd, offset))                                                                       \
+    X(memfd_create, int, (const char *name, unsigned flags), (name, flags))                                            \
     X(pidfd_open, int, (pid_t pid, unsigned flags), (pid, flags))                                                      \
     X(membarrier, int, (int command, unsigned flags), (command, flags))
 

@@ -40,6 +40,7 @@ static const struct option {
     FIELD(keep, FLAG, WHERRY__OPTION_RING),
     FIELD(places, NUMBER, WHERRY__OPTION_RING),
     FIELD(redeliver, YES_NO, WHERRY__OPTION_RING),
+    FIELD(share, TEXT, WHERRY__OPTION_RING),
 #undef FIELD
 };
 enum { OPTION_COUNT = sizeof options_table / sizeof *options_table };
@@ -302,6 +303,12 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->keep = options->keep;
     config->drops = options->redeliver == WHERRY_REDELIVER_NO;
     config->places = options->places;
+    config->shared = options->share != NULL;
+    if (options->share && !wherry__allow_parse_one(&config->other, options->share))
+        return wherry__url_fail(config->name, place_of(config, "share"), "share takes the number of a uid");
+    if (options->share && options->keep)
+        return wherry__url_fail(config->name, place_of(config, "share"),
+                                "a shared ring has no name to be kept under: keep=1 or share=, not both");
     return 0;
 }
 

@@ -26,6 +26,8 @@ struct wherry__config {
     enum wherry_read_ahead read_ahead;
     bool keep, drops; /* drops: redeliver=no */
     uint32_t places;
+    bool shared; /* with `other` */
+    uid_t other;
 };
 
 /* Bits of wherry__transport.options: the options that a transport has a use for, beyond those all take (max_message,
@@ -38,7 +40,7 @@ struct wherry__config {
 #define WHERRY__OPTION_WRITERS (1u << 5)
 #define WHERRY__OPTION_UID (1u << 6)
 #define WHERRY__OPTION_READ_AHEAD (1u << 7)
-#define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver */
+#define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver, share */
 
 /* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for
  * wherry_channel_pair(). */

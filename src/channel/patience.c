@@ -9,9 +9,9 @@
 #include "channel/patience.h"
 
 /* Spins that are in vain become as rare as one in 2^RAREST_SPIN sleeps. */
+enum { SHORT_SPIN = 10 * WHERRY_MICROSECOND, RAREST_SPIN = 10 };
 /* A longer spin comes back through the long way every now and then, which looks who is alive and who interrupts. */
 enum { LONG_SPIN = 50 * WHERRY_MICROSECOND };
-enum { SHORT_SPIN = 10 * WHERRY_MICROSECOND, RAREST_SPIN = 10 };
 /* Where a look costs no system call, this many of them for one at the clock. */
 enum { QUICK_LOOKS = 32 };
 
@@ -36,7 +36,7 @@ static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direc
     if (interrupts == channel->answered[direction])
         return 0;
     channel->answered[direction] = interrupts;
-    wherry__wait_silence(direction == WHERRY__SENDING ? &channel->endpoint.sending : &channel->endpoint.receiving);
+    wherry__wait_silence(set_of(channel, direction));
     return wherry__fail_quietly(ECANCELED, "wherry_channel_interrupt() ended the wait");
 }
 
@@ -45,11 +45,10 @@ static int look_for_interrupt(struct wherry_channel *channel, enum wherry__direc
 static bool look(struct wherry_channel *channel, enum wherry__direction direction, struct wherry__patience *patience)
 {
     enum { MOST = 256 }; /* a flood of connections must not hold up the verdict for ever */
-    struct wherry__endpoint *endpoint = &channel->endpoint;
-    if (!endpoint->by_events || patience->looks == (direction == WHERRY__RECEIVING ? MOST : 1))
+    if (!channel->endpoint.by_events || patience->looks == (direction == WHERRY__RECEIVING ? MOST : 1))
         return false;
     patience->looks++;
-    struct wherry__wait *set = direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving;
+    struct wherry__wait *set = set_of(channel, direction);
     return wherry__wait_for(set, WHERRY_NOW) == 0 && wherry__wait_reported(set);
 }
 
@@ -59,7 +58,7 @@ static int wait_with(struct wherry_channel *channel, enum wherry__direction dire
     struct wherry__endpoint *endpoint = &channel->endpoint;
     if (endpoint->transport->wait)
         return endpoint->transport->wait(endpoint, direction, to, deadline);
-    return wherry__wait_for(direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving, deadline);
+    return wherry__wait_for(set_of(channel, direction), deadline);
 }
 
 static int no_more_patience(const struct wherry__patience *patience, enum wherry__direction direction)
@@ -69,6 +68,13 @@ static int no_more_patience(const struct wherry__patience *patience, enum wherry
                                                                          : "there is no message now");
     return wherry__fail_quietly(ETIMEDOUT, direction == WHERRY__SENDING ? "the deadline passed before there was room"
                                                                         : "the deadline passed before a message came");
+}
+
+/* A spin was in vain: as many sleeps come without one, the one that follows not counted. */
+static void miss(struct wherry_channel *channel)
+{
+    channel->spins_missed += channel->spins_missed < RAREST_SPIN;
+    channel->sleeps_to_come = (1u << channel->spins_missed) - 1;
 }
 
 /* Before it sleeps a receive tries again for as long as `spin=` says, and a little in any case: going to sleep and
@@ -104,8 +110,7 @@ static bool spins_on(struct wherry_channel *channel, struct wherry__patience *pa
         return true;
     }
     patience->spun = false;
-    channel->spins_missed += channel->spins_missed < RAREST_SPIN;
-    channel->sleeps_to_come = (1u << channel->spins_missed) - 1;
+    miss(channel);
     return false;
 }
 
@@ -123,12 +128,15 @@ bool wherry__channel_spin_now(struct wherry_channel *channel, wherry_time deadli
     for (until = until < deadline ? until : deadline; now < until; now = wherry_now())
         if (transport->spin(&channel->endpoint, QUICK_LOOKS))
             return true;
+    if (spin == 0) {
+        miss(channel);
+        channel->sleeps_to_come++; /* the one that follows: spins_on() is not to spin again */
+    }
     return false;
 }
 
-/* A try said -EAGAIN: wait until it is worth another.  0, or why the call must end. */
 int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction direction, uint64_t to,
-                      struct wherry__patience *patience)
+                       struct wherry__patience *patience)
 {
     if (patience->expired)
         return no_more_patience(patience, direction);
@@ -162,8 +170,6 @@ int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction di
     }
     return result;
 }
-
-
 
 /* Whether something can be had in a direction without the kernel's showing it. */
 static int find_ready(struct wherry_channel *channel, enum wherry__direction direction)

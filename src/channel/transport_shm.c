@@ -48,6 +48,8 @@ static int shm_open_end(struct wherry__endpoint *endpoint, wherry_time deadline)
         .creates = config->side == WHERRY_LISTEN || config->keep,
         .keep = config->keep,
         .drops = config->drops,
+        .shared = config->shared,
+        .other = config->other,
     };
     int result = find_name(config, &wish.name);
     return result < 0 ? result : wherry__ring_join(ring_of(endpoint), &wish, deadline);

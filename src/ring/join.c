@@ -18,6 +18,7 @@
 #include "ring/ring.h"
 
 #define DEFAULT_CAPACITY (UINT64_C(1) << 20)
+#define SHARED_CAPACITY (UINT64_C(64) << 20) /* that another uid may make us have, unasked */
 
 /* ---- mapping ---- */
 
@@ -130,6 +131,7 @@ static void publish(struct wherry__ring *ring)
     atomic_store_explicit(&me->waits, 0, memory_order_relaxed);
     atomic_store_explicit(&me->wakes, 0, memory_order_relaxed);
     atomic_store_explicit(&me->pid, (uint32_t)getpid(), memory_order_relaxed);
+    atomic_store_explicit(&me->uid, (uint32_t)geteuid(), memory_order_relaxed);
     atomic_store_explicit(&me->epoch, epoch, memory_order_release); /* marks of the last holder are dead from here on */
     ring->mark = ring_mark(ring->place, epoch);
     if (ring->wish.sends)
@@ -140,10 +142,8 @@ static void publish(struct wherry__ring *ring)
     if (ring->wish.sends) /* release, and after the state: who counts us sees us, and does not take our end for told */
         atomic_fetch_add_explicit(&shared->joined, 1, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst); /* before the look at `bias` and `deserted`: rule 8, and deserted below */
-    if (!ring->wish.sends) {
-        atomic_store_explicit(&shared->received_ever, 1, memory_order_relaxed);
+    if (!ring->wish.sends)
         atomic_store_explicit(&shared->deserted, 0, memory_order_release);
-    }
     atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
     ring->joined = true;
     wake_pollers(ring);
@@ -208,6 +208,10 @@ static int map_control(struct wherry__ring *ring, const struct ring_head *head)
     if (wish->places && wish->places != head->places)
         return wherry__fail(EINVAL, "%s: the ring was made with places=%u; leave it out, or say the same", wish->url,
                             head->places);
+    if (wish->shared && !wish->capacity && head->capacity > SHARED_CAPACITY)
+        return wherry__fail(EINVAL, "%s: the ring has lanes of %llu bytes, which are to be this process's memory; accept "
+                                    "that with capacity=%llu", wish->url, (unsigned long long)head->capacity,
+                            (unsigned long long)head->capacity);
     if (wish->keep && !head->keep)
         return wherry__fail(EINVAL, "%s: the ring was made without keep=1 and goes with its last user", wish->url);
     if (!head->fenced && !wherry__barrier_register())
@@ -225,6 +229,7 @@ static int map_control(struct wherry__ring *ring, const struct ring_head *head)
     ring->fenced = head->fenced;
     ring->keep = head->keep;
     ring->places = head->places;
+    memcpy(ring->secret, head->secret, sizeof ring->secret);
     return 0;
 }
 
@@ -267,33 +272,57 @@ static int find_place(struct wherry__ring *ring)
     return -EAGAIN;
 }
 
-/* -ENOENT: there is none, or it is gone by now; -EAGAIN: no place, or nobody to send to.  Both without a sentence. */
-static int join_existing(struct wherry__ring *ring)
+/* What a crash left is removed: rule 16. */
+static int find_named(struct wherry__ring *ring, struct ring_head *ret_head)
 {
     const struct ring_wish *wish = &ring->wish;
-    struct ring_head head;
     int result = wherry__life_open(ring->directory, wish->name, &ring->life);
     if (result == -ENOENT || result == -EAGAIN)
         return result;
     if (result < 0)
         return wherry__fail_errno(-result, "%s: the ring's file could not be opened", wish->url);
-    result = wherry__ring_read_head(ring->life, &head, wish->url, wish->name);
-    if (result == 0 && !head.keep && wherry__life_take_all(ring->life)) {
-        wherry__ring_unlink(ring->life, ring->directory, wish->name); /* rule 16: what a crash left */
+    result = wherry__ring_read_head(ring->life, ret_head, wish->url, wish->name);
+    if (result == 0 && !ret_head->keep && wherry__life_take_all(ring->life)) {
+        wherry__ring_unlink(ring->life, ring->directory, wish->name);
         wherry__life_give_all(ring->life);
         result = -ENOENT;
     }
+    return result;
+}
+
+static int find_shared(struct wherry__ring *ring, wherry_time deadline, struct ring_head *ret_head)
+{
+    int result = wherry__door_enter(ring->door, deadline, &ring->life);
+    return result < 0 ? result : wherry__ring_read_head(ring->life, ret_head, ring->wish.url, NULL);
+}
+
+/* H3: the last user may have removed it between our open and our lock. */
+static bool is_still_there(const struct wherry__ring *ring)
+{
+    if (ring->door)
+        return wherry__life_alive(ring->life, wherry__life_keeper(ring->life));
+    return wherry__life_named(ring->life, ring->directory, ring->wish.name);
+}
+
+/* -ENOENT: there is none, or it is gone by now; -EAGAIN: no place, or nobody to send to.  Both without a sentence. */
+static int join_existing(struct wherry__ring *ring, wherry_time deadline, bool *ret_closed)
+{
+    const struct ring_wish *wish = &ring->wish;
+    struct ring_head head;
+    int result = ring->door ? find_shared(ring, deadline, &head) : find_named(ring, &head);
+    *ret_closed = ring->door && (result == -EAGAIN || result == -ETIMEDOUT);
     if (result == 0)
         result = map_control(ring, &head);
     if (result == 0)
         result = find_place(ring);
-    if (result == 0 && !wherry__life_named(ring->life, ring->directory, wish->name))
-        result = -ENOENT; /* H3: the last user removed it between our open and our lock */
+    if (result == 0 && !is_still_there(ring))
+        result = -ENOENT;
     if (result == 0 && wish->sends && !wish->creates && !head.keep && !has_living(ring, RING_RECEIVER))
         result = -EAGAIN;
     return result;
 }
 
+/* -EEXIST: somebody was quicker. */
 static int make_and_join(struct wherry__ring *ring)
 {
     const struct ring_wish *wish = &ring->wish;
@@ -305,14 +334,18 @@ static int make_and_join(struct wherry__ring *ring)
         .keep = wish->keep,
         .fenced = !wherry__barrier_register(),
     };
-    int result = wherry__ring_make(ring->directory, &head, wish->url, &ring->life);
+    int result = ring->door ? wherry__door_make(&head, wish->url, &ring->life)
+                            : wherry__ring_make(ring->directory, &head, wish->url, &ring->life);
     if (result == 0)
         result = map_control(ring, &head);
     if (result == 0 && !take_place(ring)) /* before it has a name: nobody takes it for a crash's leavings */
         result = wherry__fail(EAGAIN, "%s: no place in a new ring", wish->url);
     CRASH(make_nameless);
-    if (result == 0)
+    if (result == 0 && !ring->door)
         result = wherry__ring_link(ring->life, ring->directory, wish->name, wish->url);
+    if (result == 0 && ring->door)
+        result = wherry__door_open(ring->door, ring->life, ring->place);
+    ring->serves = result == 0 && ring->door;
     return result;
 }
 
@@ -335,9 +368,19 @@ static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
         if (wherry__deadline_passed(deadline))
             return give_up(ring, waited, -EAGAIN);
         waited = true;
+        wherry__ring_mind_door(ring);
         wherry__steps_sleep(&steps, deadline);
     }
     return 0;
+}
+
+static int find_where(struct wherry__ring *ring)
+{
+    const struct ring_wish *wish = &ring->wish;
+    if (wish->shared)
+        return wherry__door_init(&ring->door, wish->url, wish->name, wish->other, wish->creates);
+    int result = ring->directory = wherry__ring_directory(wish->url, "", 0700);
+    return result < 0 ? result : 0;
 }
 
 int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, wherry_time deadline)
@@ -345,14 +388,15 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
     struct wherry__steps steps = {0};
     bool waited = false;
     ring->wish = *wish;
-    ring->bell_fd = ring->timer_fd = -1;
+    ring->bell_fd = ring->timer_fd = ring->door_fd = ring->directory = -1;
     for (unsigned i = 0; i < RING_PLACES; i++)
         ring->watched[i].fd = ring->bells[i].fd = -1;
-    int result = ring->directory = wherry__ring_directory(wish->url);
+    int result = find_where(ring);
     if (result < 0)
         return result;
     for (int tries = 0;; tries++) {
-        result = join_existing(ring);
+        bool closed;
+        result = join_existing(ring, deadline, &closed);
         if (result == -ENOENT && wish->creates) {
             let_go(ring);
             result = make_and_join(ring);
@@ -365,7 +409,7 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
             result = settle(ring);
         if (result == 0)
             return await_receiver(ring, deadline);
-        if (result != -ENOENT && result != -EAGAIN)
+        if (closed || (result != -ENOENT && result != -EAGAIN))
             break;
         if (wherry__deadline_passed(deadline)) {
             result = give_up(ring, waited, result);
@@ -433,6 +477,7 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
         wherry__fd_close(&ring->watched[i].fd);
         wherry__fd_close(&ring->bells[i].fd);
     }
+    wherry__door_fini(ring->door, own); /* before the last lock: nobody is let in to a ring without us */
     if (!own) { /* the mappings are not here (MADV_DONTFORK), the descriptors were closed at the fork */
         wherry__life_close(ring->life);
         return;
@@ -446,7 +491,7 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
         wherry__ring_forget_bell(ring);
         wherry__life_give(ring->life, ring->place);
     }
-    if (ring->life && ring->control && !ring->keep && wherry__life_take_all(ring->life))
+    if (ring->life && ring->control && !ring->keep && !ring->door && wherry__life_take_all(ring->life))
         wherry__ring_unlink(ring->life, ring->directory, ring->wish.name); /* the locks go with the descriptor */
     if (ring->control)
         munmap(ring->control, RING_CONTROL);

@@ -16,6 +16,7 @@ enum {
     RING_VERSION = 1,
     RING_PLACES = 64,
     RING_LINE = 64,
+    RING_SECRET = 16,
     RING_WORD = 8,                         /* bytes of a frame before its payload */
     RING_CONTROL = 32768,                  /* bytes before lane 0 */
     RING_LEAST_CAPACITY = 4096,
@@ -30,7 +31,8 @@ struct ring_head {
     uint32_t version, places;
     uint64_t capacity; /* bytes of a lane, a power of two */
     uint32_t keep, fenced;
-    uint8_t reserved[32];
+    uint8_t secret[RING_SECRET]; /* of a shared ring: part of the names of its bells */
+    uint8_t reserved[16];
 };
 static_assert(sizeof(struct ring_head) == 64, "ring_head");
 
@@ -40,11 +42,10 @@ struct ring_shared {
     _Atomic uint64_t bias;                        /* a receiver's mark, REVOKED or not; 0: none */
     _Atomic uint64_t lanes;                       /* bit: that lane has been used */
     _Atomic uint32_t deserted;                    /* no receiver is left */
-    _Atomic uint32_t received_ever;               /* a receiver has been here */
-    _Atomic uint64_t joined;                      /* senders, in all */
     _Atomic uint32_t changes;                     /* somebody came or went: worth a look at the places */
+    _Atomic uint64_t joined;                      /* senders, in all */
     _Atomic uint64_t bells;                       /* bit: a FIFO of that place has been made, and may still have its name */
-    uint8_t reserved[8 + 128];
+    uint8_t reserved[16 + 128];
 };
 static_assert(sizeof(struct ring_shared) == 192, "ring_shared");
 
@@ -59,7 +60,8 @@ struct ring_place {
     _Atomic uint32_t pid;    /* for people; never for decisions */
     _Atomic uint64_t waits;  /* times it slept */
     _Atomic uint64_t wakes;  /* times it woke another */
-    uint8_t reserved[32];
+    _Atomic uint32_t uid;    /* in a shared ring: in whose directory its bell is */
+    uint8_t reserved[28];
     alignas(RING_LINE) _Atomic uint32_t bell; /* a futex; wakers add to it */
     uint8_t reserved_bell[60];
     alignas(RING_LINE) _Atomic uint32_t inside; /* the biased receiver is within a call */

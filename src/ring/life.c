@@ -20,6 +20,11 @@ struct wherry__life {
     dev_t device;
     ino_t inode;
     int fd;
+    int *spares; /* descriptors of the same file that came later: see adopt */
+    size_t spare_count;
+    dev_t door_device; /* the socket that it came through */
+    ino_t door_inode;
+    unsigned keeper; /* the place of whoever listens there */
     unsigned users;
     _Atomic uint64_t places; /* of this process */
     bool closing;    /* a thread has all places, to remove the name: its locks do not keep out other threads */
@@ -70,6 +75,20 @@ static int enter(int fd, const struct stat *status, struct wherry__life **ret_li
     return 0;
 }
 
+/* One more user of a file that we have, and one more descriptor of it, or -1: closing that now would drop our locks.  With
+ * no memory to remember it by it stays open for ever. */
+static int join_users(struct wherry__life *known, int spare, struct wherry__life **ret_life)
+{
+    int *spares = spare >= 0 ? reallocarray(known->spares, known->spare_count + 1, sizeof *spares) : NULL;
+    if (spares) {
+        known->spares = spares;
+        spares[known->spare_count++] = spare;
+    }
+    known->users++;
+    *ret_life = known;
+    return 0;
+}
+
 /* Look with O_PATH, whose closing drops no locks; then open, if it is not open yet. */
 static int open_guarded(int directory, const char *name, struct wherry__life **ret_life)
 {
@@ -83,21 +102,17 @@ static int open_guarded(int directory, const char *name, struct wherry__life **r
     if (!S_ISREG(status.st_mode))
         return -EBADF;
     struct wherry__life *known = find(&status);
-    if (known) {
-        known->users++;
-        *ret_life = known;
-        return 0;
-    }
+    if (known)
+        return join_users(known, -1, ret_life);
     int fd = wherry__sys.openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     wherry__fd_note(fd);
     int result = wherry__sys.fstat(fd, &opened) == 0 ? 0 : -errno;
-    if (result == 0 && (opened.st_dev != status.st_dev || opened.st_ino != status.st_ino))
-        result = find(&opened) ? -EAGAIN : 0; /* swapped meanwhile for one that we have: this one must stay open */
+    known = result == 0 ? find(&opened) : NULL; /* swapped meanwhile for one that we have */
     if (result == 0)
-        result = enter(fd, &opened, ret_life);
-    if (result < 0 && result != -EAGAIN)
+        result = known ? join_users(known, fd, ret_life) : enter(fd, &opened, ret_life);
+    if (result < 0)
         wherry__fd_close(&fd);
     return result;
 }
@@ -116,10 +131,39 @@ int wherry__life_adopt(int fd, struct wherry__life **ret_life)
     if (wherry__sys.fstat(fd, &status) != 0)
         return -errno;
     wherry__fd_guard();
-    forget_parents();
-    int result = enter(fd, &status, ret_life);
+    struct wherry__life *known = find(&status);
+    int result = known ? join_users(known, fd, ret_life) : enter(fd, &status, ret_life);
     wherry__fd_unguard();
     return result;
+}
+
+int wherry__life_find(const struct stat *door, struct wherry__life **ret_life)
+{
+    int result = -ENOENT;
+    wherry__fd_guard();
+    forget_parents();
+    for (struct wherry__life *life = lives; life && result < 0; life = life->next)
+        if (life->door_inode && life->door_device == door->st_dev && life->door_inode == door->st_ino)
+            result = join_users(life, -1, ret_life);
+    wherry__fd_unguard();
+    return result;
+}
+
+void wherry__life_came_through(struct wherry__life *life, const struct stat *door, unsigned keeper)
+{
+    wherry__fd_guard();
+    life->door_device = door->st_dev;
+    life->door_inode = door->st_ino;
+    life->keeper = keeper;
+    wherry__fd_unguard();
+}
+
+unsigned wherry__life_keeper(const struct wherry__life *life)
+{
+    wherry__fd_guard();
+    unsigned keeper = life->keeper;
+    wherry__fd_unguard();
+    return keeper;
 }
 
 void wherry__life_close(struct wherry__life *life)
@@ -134,8 +178,12 @@ void wherry__life_close(struct wherry__life *life)
                 *at = life->next;
                 break;
             }
-        if (life->born == wherry__generation()) /* in a forked child the handler closed it */
+        if (life->born == wherry__generation()) { /* in a forked child the handler closed them */
             fd = life->fd;
+            for (size_t i = 0; i < life->spare_count; i++)
+                wherry__fd_close(&life->spares[i]);
+        }
+        free(life->spares);
         free(life);
     }
     wherry__fd_close(&fd);

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct wherry__life;
@@ -18,8 +19,14 @@ struct wherry__life;
 /* The file `name` in `directory`, opened for reading and writing unless this process has it already.
  * 0, -ENOENT, -ELOOP, -EISDIR and what else open(2) says; no sentence. */
 int wherry__life_open(int directory, const char *name, struct wherry__life **ret_life);
-/* Take over a descriptor of a file that has no name yet. */
+/* Take over a descriptor of a file that has no name.  If this process has the file already, `fd` is kept for as long as
+ * that: closing it now would drop the locks. */
 int wherry__life_adopt(int fd, struct wherry__life **ret_life);
+/* The file that was handed over through a socket of that identity (door.h), if this process has it, and which place the
+ * process that handed it over has.  0 or -ENOENT. */
+int wherry__life_find(const struct stat *door, struct wherry__life **ret_life);
+void wherry__life_came_through(struct wherry__life *life, const struct stat *door, unsigned keeper);
+unsigned wherry__life_keeper(const struct wherry__life *life);
 /* Gives back all that is this process's when the last endpoint of the file goes.  NULL is fine. */
 void wherry__life_close(struct wherry__life *life);
 

@@ -27,13 +27,13 @@ static int open_noted(int directory, const char *path, int flags, mode_t mode)
     return fd >= 0 ? fd : -code;
 }
 
-int wherry__ring_directory(const char *url)
+int wherry__ring_directory(const char *url, const char *suffix, mode_t mode)
 {
     char path[64];
     struct stat status;
-    snprintf(path, sizeof path, "/dev/shm/wherry-%u", (unsigned)geteuid());
-    if (wherry__sys.mkdirat(AT_FDCWD, path, 0700) == 0)
-        wherry__sys.fchmodat(AT_FDCWD, path, 0700, 0); /* whatever the umask took away; it is ours, in a sticky directory */
+    snprintf(path, sizeof path, "/dev/shm/wherry-%u%s", (unsigned)geteuid(), suffix);
+    if (wherry__sys.mkdirat(AT_FDCWD, path, mode) == 0)
+        wherry__sys.fchmodat(AT_FDCWD, path, mode, 0); /* whatever the umask took away; it is ours, in a sticky directory */
     else if (errno != EEXIST)
         return wherry__fail_errno(errno, "%s: %s could not be made", url, path);
     int fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
@@ -44,9 +44,9 @@ int wherry__ring_directory(const char *url)
         result =
             wherry__fail(EPERM, "%s: %s belongs to uid %u, who could read and change what is sent; have it removed",
                          url, path, (unsigned)status.st_uid);
-    if (result == 0 && (status.st_mode & 077))
-        result = wherry__fail(EPERM, "%s: others may enter %s (mode 0%o); chmod 0700 it", url, path,
-                              (unsigned)(status.st_mode & 0777));
+    if (result == 0 && (status.st_mode & 0777 & ~mode))
+        result = wherry__fail(EPERM, "%s: others may enter or change %s (mode 0%o); chmod 0%o it", url, path,
+                              (unsigned)(status.st_mode & 0777), (unsigned)mode);
     if (result < 0)
         wherry__fd_close(&fd);
     return result < 0 ? result : fd;
@@ -65,25 +65,28 @@ int wherry__ring_check_name(const char *name, const char *url)
     return 0;
 }
 
-int wherry__ring_make(int directory, const struct ring_head *head, const char *url, struct wherry__life **ret_life)
+int wherry__ring_fill(int fd, const struct ring_head *head, const char *url)
 {
     static const struct ring_lane lane = {.sleep.wake_at = UINT64_MAX, .receiver.lent = UINT64_MAX};
-    int fd = open_noted(directory, ".", O_TMPFILE | O_RDWR, 0600);
-    if (fd < 0)
-        return wherry__fail_errno(-fd, "%s: a ring could not be made in /dev/shm", url);
-    int result = 0;
     if (wherry__sys.fchmod(fd, 0600) != 0 || /* whatever the umask took away */
         wherry__sys.ftruncate(fd, (off_t)(RING_CONTROL + head->capacity * RING_PLACES)) != 0)
-        result = wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
-    if (result == 0 && wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
-        result =
-            wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url, RING_CONTROL);
-    bool written = result == 0 && wherry__sys.pwrite(fd, head, sizeof *head, 0) == sizeof *head;
+        return wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
+    if (wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
+        return wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url,
+                                  RING_CONTROL);
+    bool written = wherry__sys.pwrite(fd, head, sizeof *head, 0) == sizeof *head;
     for (size_t i = 0; i < RING_PLACES && written; i++)
         written = wherry__sys.pwrite(fd, &lane, sizeof lane,
                                      (off_t)(offsetof(struct ring_control, lanes) + i * sizeof lane)) == sizeof lane;
-    if (result == 0 && !written)
-        result = wherry__fail_errno(errno, "%s: a ring could not be written", url);
+    return written ? 0 : wherry__fail_errno(errno, "%s: a ring could not be written", url);
+}
+
+int wherry__ring_make(int directory, const struct ring_head *head, const char *url, struct wherry__life **ret_life)
+{
+    int fd = open_noted(directory, ".", O_TMPFILE | O_RDWR, 0600);
+    if (fd < 0)
+        return wherry__fail_errno(-fd, "%s: a ring could not be made in /dev/shm", url);
+    int result = wherry__ring_fill(fd, head, url);
     if (result == 0 && (result = wherry__life_adopt(fd, ret_life)) < 0)
         result = wherry__fail_errno(-result, "%s: no memory", url);
     if (result < 0)
@@ -105,23 +108,25 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
 {
     struct ring_head head = {0};
     struct stat status;
+    char remedy[300] = "end the process that keeps it";
     int fd = wherry__life_fd(life);
+    if (name)
+        snprintf(remedy, sizeof remedy, "remove /dev/shm/wherry-%u/%s, or use another name", (unsigned)geteuid(), name);
     if (wherry__sys.fstat(fd, &status) != 0)
         return wherry__fail_errno(errno, "%s: the file could not be looked at", url);
-    if (status.st_uid != geteuid())
+    if (name && status.st_uid != geteuid())
         return wherry__fail(EPERM, "%s: the ring belongs to uid %u; rings by name are for one user", url,
                             (unsigned)status.st_uid);
     if (wherry__sys.pread(fd, &head, sizeof head, 0) != sizeof head || head.magic != RING_MAGIC)
-        return wherry__fail(EBADMSG, "%s: the file is no ring; remove /dev/shm/wherry-%u/%s, or use another name", url,
-                            (unsigned)geteuid(), name);
+        return wherry__fail(EBADMSG, "%s: the file is no ring; %s", url, remedy);
     if (head.version != RING_VERSION)
         return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it",
                             url, head.version, RING_VERSION);
     if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY ||
         (head.capacity & (head.capacity - 1)) || head.places == 0 || head.places > RING_PLACES ||
         status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))
-        return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); remove /dev/shm/wherry-%u/%s", url,
-                            (long long)status.st_size, (unsigned)geteuid(), name);
+        return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); %s", url, (long long)status.st_size,
+                            remedy);
     *ret_head = head;
     return 0;
 }

@@ -5,13 +5,14 @@
 #define WHERRY_RING_NAME_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "ring/layout.h"
 #include "ring/life.h"
 
-/* The directory of this user's rings, made when it is not there.  A descriptor to close, or -errno with the sentence
- * set. */
-int wherry__ring_directory(const char *url);
+/* A directory of this user's, /dev/shm/wherry-UID and then `suffix`, made with `mode` when it is not there: "" and 0700
+ * for rings with a name.  A descriptor to close, or -errno with the sentence set. */
+int wherry__ring_directory(const char *url, const char *suffix, mode_t mode);
 
 /* Whether `name` may be one: 1 to 200 characters, no slash, not beginning with a dot.  0 or -EINVAL with the sentence
  * set. */
@@ -19,10 +20,13 @@ int wherry__ring_check_name(const char *name, const char *url);
 
 /* Make a ring without a name: all of its control part, and none of its lanes.  0 or -errno with the sentence set. */
 int wherry__ring_make(int directory, const struct ring_head *head, const char *url, struct wherry__life **ret_life);
+/* Give a file of no size the size of a ring, and write its control part.  0 or -errno with the sentence set. */
+int wherry__ring_fill(int fd, const struct ring_head *head, const char *url);
 /* Give it its name.  0; -EEXIST (somebody was quicker) without a sentence; or another -errno. */
 int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url);
 
-/* Read the head of a ring that exists, and check it.  0 or -errno with the sentence set. */
+/* Read the head of a ring that exists, and check it.  NULL for the name of one that was handed over (door.h): it may be
+ * another uid's.  0 or -errno with the sentence set. */
 int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,
                            const char *name);
 

@@ -1,6 +1,9 @@
-/* ring/peers.c - owns what one end knows and does of the others: who is alive, what the dead hold, who must be woken.
+/* ring/peers.c - owns what one end knows and does of the others: who is alive, what the dead hold, who comes in, who
+ * must be woken.
  *
  * SPDX-License-Identifier: MIT */
+#include <time.h>
+
 #include "base/fd.h"
 #include "base/sys.h"
 #include "ring/receive.h"
@@ -50,11 +53,35 @@ unsigned wherry__ring_look_round(struct wherry__ring *ring)
     }
     if (dead) /* one that comes to such a place now takes its bit away itself, and sets it only when it sleeps */
         atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~dead, memory_order_relaxed);
+    wherry__ring_mind_door(ring);
     if (ring->wish.sends)
         return receivers;
     free_lanes(ring);
     wherry__ring_seek_bias(ring, receivers);
     return senders;
+}
+
+/* ---- those who come ---- */
+
+void wherry__ring_mind_door(struct wherry__ring *ring)
+{
+    if (!ring->door)
+        return;
+    if (wherry__door_left(ring->door, ring->life) && wherry__door_open(ring->door, ring->life, ring->place) == 0)
+        ring->serves = true;
+    wherry__door_serve(ring->door, ring->life);
+}
+
+void wherry__ring_glance_at_door(struct wherry__ring *ring)
+{
+    enum { EVERY = 10 * 1000 * 1000 }; /* ns */
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    wherry_time time = (wherry_time)now.tv_sec * WHERRY_SECOND + now.tv_nsec;
+    if (time - ring->served_at < EVERY)
+        return;
+    ring->served_at = time;
+    wherry__ring_mind_door(ring);
 }
 
 /* ---- waking ---- */
@@ -70,7 +97,8 @@ static void ring_bell(struct wherry__ring *ring, unsigned place)
         bell->fd = wherry__ring_open_bell(ring, place);
     bell->epoch = epoch;
     if (bell->fd >= 0)
-        (void)!wherry__sys.write(bell->fd, "", 1); /* full: it rings already */
+        (void)!(ring->door ? wherry__sys.send(bell->fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT)
+                           : wherry__sys.write(bell->fd, "", 1)); /* full: it rings already */
 }
 
 /* Rule 13. */

@@ -1,5 +1,5 @@
-/* ring/poll.c - owns what stands behind the descriptor of those who poll: a FIFO that is written when we sleep, and the
- * peers' pidfds.
+/* ring/poll.c - owns what stands behind the descriptor of those who poll: a bell that is rung when we sleep (a FIFO; in a
+ * ring between two uids a socket), the peers' pidfds, and the door.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -19,6 +19,9 @@ int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place)
 {
     char bell[256];
     struct stat status;
+    if (ring->door)
+        return wherry__door_find_bell(ring->door, ring->secret,
+                                      atomic_load_explicit(&ring->control->places[place].uid, memory_order_relaxed), place);
     wherry__ring_bell_name(bell, ring->wish.name, place);
     wherry__fd_guard();
     /* for reading too: then it never says that nobody reads, and never raises SIGPIPE (fifo(7)) */
@@ -30,7 +33,7 @@ int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place)
     return fd;
 }
 
-static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
+static int make_fifo(struct wherry__ring *ring)
 {
     char bell[256];
     wherry__ring_bell_name(bell, ring->wish.name, ring->place);
@@ -39,11 +42,17 @@ static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
     if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0 ||
         wherry__sys.fchmodat(ring->directory, bell, 0600, 0) != 0) /* whatever the umask took away */
         return -errno;
-    ring->bell_fd = wherry__ring_open_bell(ring, ring->place);
-    if (ring->bell_fd < 0)
-        return -errno;
-    int result = wherry__wait_add(set, ring->bell_fd, EPOLLIN, RING_PLACES);
-    return result;
+    int fd = wherry__ring_open_bell(ring, ring->place);
+    return fd < 0 ? -errno : fd;
+}
+
+static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    int fd = ring->door ? wherry__door_make_bell(ring->door, ring->secret, ring->place) : make_fifo(ring);
+    if (fd < 0)
+        return fd;
+    ring->bell_fd = fd;
+    return wherry__wait_add(set, fd, EPOLLIN, RING_PLACES);
 }
 
 void wherry__ring_forget_bell(struct wherry__ring *ring)
@@ -51,19 +60,27 @@ void wherry__ring_forget_bell(struct wherry__ring *ring)
     char bell[256];
     if (ring->bell_fd < 0)
         return;
-    wherry__ring_bell_name(bell, ring->wish.name, ring->place);
-    wherry__sys.unlinkat(ring->directory, bell, 0);
+    if (ring->door) {
+        wherry__door_forget_bell(ring->secret, ring->place);
+    } else {
+        wherry__ring_bell_name(bell, ring->wish.name, ring->place);
+        wherry__sys.unlinkat(ring->directory, bell, 0);
+    }
     wherry__fd_close(&ring->bell_fd);
 }
 
+/* A socket gives one datagram a read; what others add meanwhile is left for the next time. */
 static bool drain_bell(const struct wherry__ring *ring)
 {
+    enum { MOST = 64 };
     char bytes[256];
     bool any = false;
-    ssize_t size;
-    while ((size = wherry__sys.read(ring->bell_fd, bytes, sizeof bytes)) > 0) {
+    for (int i = 0; i < MOST; i++) {
+        ssize_t size = wherry__sys.read(ring->bell_fd, bytes, sizeof bytes);
+        if (size < 0)
+            break;
         any = true;
-        if (size < (ssize_t)sizeof bytes)
+        if (!ring->door && size < (ssize_t)sizeof bytes)
             break;
     }
     return any;
@@ -148,6 +165,16 @@ static int watch_timer(struct wherry__ring *ring, struct wherry__wait *set)
     return wherry__wait_add(set, ring->timer_fd, EPOLLIN, RING_PLACES + 1);
 }
 
+/* Also when it was taken over since. */
+static int watch_door(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    wherry__ring_mind_door(ring);
+    if (!ring->serves || ring->door_fd >= 0)
+        return 0;
+    ring->door_fd = wherry__door_fd(ring->door);
+    return wherry__wait_add(set, ring->door_fd, EPOLLIN, RING_PLACES + 2);
+}
+
 int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
 {
     bool sends = ring->wish.sends, first = ring->bell_fd < 0;
@@ -156,6 +183,9 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
         if (result < 0)
             return wherry__fail_errno(-result, "%s: no bell for those who poll", ring->wish.url);
     }
+    int result = ring->door ? watch_door(ring, set) : 0;
+    if (result < 0)
+        return wherry__fail_errno(-result, "%s: the door could not be watched", ring->wish.url);
     if (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring))
         return 1;
     uint32_t changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire);
@@ -165,7 +195,7 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
         died = watch_places(ring, set);
     ring->watched_changes = changes;
     ring->tick |= died;
-    int result = watch_timer(ring, set);
+    result = watch_timer(ring, set);
     if (result < 0)
         return result;
     if (sends && ring->tick && wherry__ring_look_round(ring) == 0 && !ring->keep)

@@ -14,16 +14,13 @@
 
 #include "base/wait.h"
 #include "ring/barrier.h"
+#include "ring/door.h"
 #include "ring/layout.h"
 #include "ring/life.h"
 
-/* Where the crash tests kill; nothing in release builds. */
-#ifdef WHERRY_CRASH_POINTS
-extern void (*wherry__crash)(const char *point);
-#define CRASH(point) (wherry__crash ? wherry__crash(#point) : (void)0)
-#else
+/* An instant at which dying was thought about: a name for LAYOUT.md and tests/model.  tests/crash kills at every
+ * instruction, and needs no help from here. */
 #define CRASH(point) ((void)0)
-#endif
 
 struct ring_wish {
     const char *url, *name;
@@ -31,6 +28,8 @@ struct ring_wish {
     uint64_t max_message;
     uint32_t places;   /* 0: likewise, 64 */
     bool sends, creates, keep, drops;
+    bool shared; /* with another uid: `other` */
+    uid_t other;
 };
 
 struct ring_watched {
@@ -40,7 +39,7 @@ struct ring_watched {
 
 struct ring_bell {
     uint32_t epoch;
-    int fd; /* the FIFO of that place, for writing; -1 */
+    int fd; /* the FIFO or socket of that place, for writing; -1 */
 };
 
 struct wherry__ring {
@@ -48,7 +47,11 @@ struct wherry__ring {
     struct wherry__life *life;
     struct ring_place *me;
     struct ring_wish wish;
-    int directory;
+    int directory; /* of a ring with a name; -1 */
+    struct wherry__door *door; /* of a shared one; NULL */
+    bool serves;               /* it is ours to keep */
+    wherry_time served_at;
+    uint8_t secret[RING_SECRET];
     unsigned place;
     bool joined, fenced, keep; /* the head's words are copied once, here: others can write to it */
     unsigned places;
@@ -60,7 +63,6 @@ struct wherry__ring {
     uint64_t tail;      /* where the next frame goes */
     uint64_t freed;     /* a copy: what lies before may be written over */
     uint64_t messages, payload; /* sent, as the lane says them too */
-    uint64_t reserved;  /* bytes of payload that the open reservation has */
     uint64_t asked_at;  /* tail when the position was last read */
     bool failed;        /* the last try found no room */
     uint64_t wanted;    /* bytes that it wanted */
@@ -76,7 +78,7 @@ struct wherry__ring {
     const uint8_t *hot_bytes;
     uint64_t hot_limit;     /* position from which `freed` is due */
     uint64_t freed_to[RING_PLACES]; /* what `freed` was last set to, as far as we know */
-    uint64_t taken_at, taken_next, taken_size; /* the message between try and done */
+    uint64_t taken_at, taken_next; /* the message between try and done */
     bool taken, lent, shared; /* shared: its lane was taken by compare-and-swap */
     bool armed;             /* the bit in `sleepers` is ours to clear */
     bool owes;              /* we were chosen to be woken, and have not taken anything since */
@@ -86,12 +88,13 @@ struct wherry__ring {
     uint32_t empties;
     wherry_time looked_at;
     bool gone;              /* the name was removed */
-    uint64_t dropped, redelivered;
+    uint64_t dropped;
 
     /* both */
     uint32_t bell_seen; /* the futex's value before the last try */
     bool tick;          /* a sleep ended by itself: ask who is alive */
-    int bell_fd;        /* the FIFO; -1 */
+    int bell_fd;        /* the FIFO or socket; -1 */
+    int door_fd;        /* in the wait set; -1 */
     int timer_fd;       /* -1 */
     bool needs_timer;
     uint32_t watched_changes;
@@ -145,19 +148,24 @@ bool wherry__ring_has_room(struct wherry__ring *ring);
 /* Ask to be woken when there is room, by one means more; looking once more is the caller's. */
 void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by);
 
-/* ---- receive.c ---- */
+/* ---- take.c ---- */
 
 /* 1: a message, ours until done() or put_back().  0: the end.  -EAGAIN; -EBADMSG with the sentence set. */
 int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret_message);
+
+/* ---- receive.c ---- */
+
 /* The short way of take, copy, done: 1, or -EAGAIN and nothing done when anything is out of the ordinary. */
 int wherry__ring_receive_now(struct wherry__ring *ring, void *buffer, size_t capacity, size_t *ret_size);
-/* Look so many times for a message; true: something is there.  Ends early when
- * somebody came or went. */
-bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 /* It is handed out for a time: others may go on meanwhile, and it is given again if we die. */
 void wherry__ring_lend(struct wherry__ring *ring);
 void wherry__ring_done(struct wherry__ring *ring);
 void wherry__ring_put_back(struct wherry__ring *ring);
+
+/* ---- await.c ---- */
+
+/* Look so many times for a message; true: something is there.  Ends early when somebody came or went. */
+bool wherry__ring_spin(struct wherry__ring *ring, unsigned looks);
 int wherry__ring_wait_for_message(struct wherry__ring *ring, wherry_time deadline);
 /* Whether a message or the end may be there, without taking it. */
 bool wherry__ring_has_message(struct wherry__ring *ring);
@@ -167,6 +175,10 @@ bool wherry__ring_has_message(struct wherry__ring *ring);
 /* Rule 15: ask the kernel who is alive, and free what the dead hold.  Returns the living peers that count: receivers
  * for a sender, senders for a receiver. */
 unsigned wherry__ring_look_round(struct wherry__ring *ring);
+/* The door of a shared ring: take it over from a keeper that is gone, and let in those who knock. */
+void wherry__ring_mind_door(struct wherry__ring *ring);
+/* The same in passing, for a busy end that never sleeps: now and then. */
+void wherry__ring_glance_at_door(struct wherry__ring *ring);
 /* Wake one receiver that sleeps. */
 void wherry__ring_wake_receiver(struct wherry__ring *ring);
 void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word);
@@ -174,7 +186,7 @@ void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic 
 void wherry__ring_nudge(struct wherry__ring *ring);
 /* ---- poll.c ---- */
 
-/* The FIFO of a place; a descriptor to close, or -1. */
+/* The bell of a place, to ring; a descriptor to close, or -1. */
 int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place);
 /* Somebody polls: put the FIFO and the peers' pidfds into the set, say that we sleep, and look once more.  1: something
  * is there; 0; -errno with the sentence set. */

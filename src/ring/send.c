@@ -74,6 +74,8 @@ static int too_big(const struct wherry__ring *ring, size_t size)
 /* All that stands between a sender and its lane. */
 static inline int make_room(struct wherry__ring *ring, size_t size)
 {
+    if (__builtin_expect(ring->serves, 0))
+        wherry__ring_glance_at_door(ring);
     if (__builtin_expect(size > ring->capacity / 2, 0))
         return too_big(ring, size);
     if (__builtin_expect(atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed), 0)) {
@@ -136,6 +138,8 @@ int wherry__ring_send(struct wherry__ring *ring, const void *data, size_t size, 
 
 int wherry__ring_send_now(struct wherry__ring *ring, const void *data, size_t size)
 {
+    if (__builtin_expect(ring->serves, 0))
+        wherry__ring_glance_at_door(ring);
     if (__builtin_expect(size > ring->largest || room(ring) < ring_frame(size) + RING_WORD ||
                              atomic_load_explicit(&ring->control->shared.deserted, memory_order_relaxed),
                          0))
@@ -149,7 +153,6 @@ int wherry__ring_reserve(struct wherry__ring *ring, size_t size, void **ret_data
     int result = make_room(ring, size);
     if (result < 0)
         return result;
-    ring->reserved = size;
     *ret_data = ring->bytes + (ring->tail & ring->mask) + RING_WORD;
     return 0;
 }
@@ -171,10 +174,13 @@ bool wherry__ring_has_room(struct wherry__ring *ring)
 /* ---- waiting ---- */
 
 /* Rule 6: from this position of the receiver on it is worth waking us; a quarter of the lane more than we need, or it
- * would wake us for each message it takes. */
-static uint64_t position_to_wake_at(const struct wherry__ring *ring)
+ * would wake us for each message it takes.  Who polls is told as soon as a send would not wait: it has no tick, and the
+ * receiver may stop there. */
+static uint64_t position_to_wake_at(const struct wherry__ring *ring, enum ring_wakes_by by)
 {
     uint64_t least = ring->tail + ring->wanted - ring->capacity;
+    if (by == RING_BY_FIFO)
+        return least;
     uint64_t better = least + ring->capacity / 4;
     return better - least <= ring->tail - least ? better : ring->tail;
 }
@@ -195,7 +201,7 @@ static bool spin_for_room(struct wherry__ring *ring)
 void wherry__ring_arm_sender(struct wherry__ring *ring, enum ring_wakes_by by)
 {
     wherry__ring_say_wakes_by(ring, by);
-    atomic_store_explicit(&ring->lane->sleep.wake_at, position_to_wake_at(ring), memory_order_relaxed);
+    atomic_store_explicit(&ring->lane->sleep.wake_at, position_to_wake_at(ring, by), memory_order_relaxed);
     wherry__barrier_all(ring->fenced); /* rule 14: from here on a receiver that moves its position sees the word */
     CRASH(sender_asleep);
 }

@@ -11,7 +11,9 @@
 #include "base/sys.h"
 #include "base/url.h"
 #include "base/why.h"
+#include "ring/door.h"
 #include "ring/name.h"
+#include "socket/allow.h"
 
 static uint64_t load(const _Atomic uint64_t *from)
 {
@@ -55,19 +57,27 @@ static void read_place(const struct ring_control *control, const struct wherry__
     stat->dead += !place->alive;
 }
 
-static int look(const char *url, const char *name, struct wherry_ring_stat *stat)
+/* `share`: whether it is shared with `other`; then its keeper has to hand it over. */
+static int look(const char *url, const char *name, bool share, uid_t other, struct wherry_ring_stat *stat)
 {
+    enum { PATIENCE = 1000 * 1000 * 1000 }; /* ns */
     struct wherry__life *life = NULL;
     struct ring_head head;
-    int directory = wherry__ring_directory(url);
-    if (directory < 0)
-        return directory;
-    int result = wherry__life_open(directory, name, &life);
+    struct wherry__door *door = NULL;
+    int directory = -1, result = 0;
+    if (share)
+        result = wherry__door_init(&door, url, name, other, false);
+    else
+        result = directory = wherry__ring_directory(url, "", 0700);
     if (result < 0)
-        result = result == -ENOENT ? wherry__fail(ENOENT, "%s: there is no such ring", url)
-                                   : wherry__fail_errno(-result, "%s: the ring's file could not be opened", url);
+        return result;
+    result = share ? wherry__door_enter(door, wherry_after(PATIENCE), &life) : wherry__life_open(directory, name, &life);
+    if (result == -ENOENT)
+        wherry__fail(ENOENT, "%s: there is no such ring", url);
+    else if (result < 0 && !share)
+        wherry__fail_errno(-result, "%s: the ring's file could not be opened", url);
     if (result == 0)
-        result = wherry__ring_read_head(life, &head, url, name);
+        result = wherry__ring_read_head(life, &head, url, share ? NULL : name);
     void *memory = MAP_FAILED;
     if (result == 0) {
         memory = wherry__sys.mmap(NULL, RING_CONTROL, PROT_READ, MAP_SHARED, wherry__life_fd(life), 0);
@@ -82,6 +92,7 @@ static int look(const char *url, const char *name, struct wherry_ring_stat *stat
     }
     wherry__life_close(life);
     wherry__fd_close(&directory);
+    wherry__door_fini(door, true);
     return result;
 }
 
@@ -101,8 +112,15 @@ int wherry_ring_stat(const char *url, struct wherry_ring_stat *ret_stat, size_t 
         result = wherry__url_fail(url, parsed.path_at, "a ring's name has no slash: shm://NAME");
     else
         result = wherry__ring_check_name(name, url);
+    uid_t other = 0;
+    const struct wherry__url_option *share = NULL;
+    for (size_t i = 0; i < parsed.option_count; i++)
+        if (strcmp(parsed.options[i].key, "share") == 0)
+            share = &parsed.options[i];
+    if (result == 0 && share && (!share->value || !wherry__allow_parse_one(&other, share->value)))
+        result = wherry__url_fail(url, share->value_at, "share takes the number of a uid");
     if (result == 0)
-        result = look(url, name, &stat);
+        result = look(url, name, share != NULL, other, &stat);
     wherry__url_fini(&parsed);
     if (result < 0)
         return result;

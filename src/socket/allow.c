@@ -31,6 +31,15 @@ int wherry__allow_parse(struct wherry__allow *allow, const char *text)
     }
 }
 
+bool wherry__allow_parse_one(uid_t *ret_uid, const char *text)
+{
+    struct wherry__allow allow;
+    if (text[wherry__allow_parse(&allow, text)] != '\0' || allow.count != 1)
+        return false;
+    *ret_uid = allow.uids[0];
+    return true;
+}
+
 bool wherry__allow_check(const struct wherry__allow *allow, uid_t uid)
 {
     if (allow->any || uid == 0 || uid == geteuid())

@@ -5,9 +5,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/sys.h"
+#include "socket/descriptor.h"
 
 int wherry__credentials_of_connection(int fd, struct wherry__credentials *ret_credentials)
 {
@@ -26,17 +26,6 @@ int wherry__credentials_ask(int fd)
 {
     int on = 1;
     return wherry__sys.setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 ? 0 : -errno;
-}
-
-/* Descriptors that nobody asked for are closed, all of them: padding makes room for more than one counts on. */
-static void close_descriptors(const struct cmsghdr *control)
-{
-    size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-        int fd;
-        memcpy(&fd, CMSG_DATA(control) + i * sizeof fd, sizeof fd);
-        close(fd);
-    }
 }
 
 ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
@@ -68,8 +57,8 @@ ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, i
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level != SOL_SOCKET)
             continue;
-        if (c->cmsg_type == SCM_RIGHTS)
-            close_descriptors(c);
+        if (c->cmsg_type == SCM_RIGHTS) /* nobody asked for them; padding makes room for more than one counts on */
+            wherry__descriptor_close(c, NULL);
         if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(struct ucred))) {
             struct ucred credentials;
             memcpy(&credentials, CMSG_DATA(c), sizeof credentials);

@@ -1,9 +1,15 @@
-# tests/api/tap.py - owns how the scripts of tests/api run their cases and print TAP.
+# tests/api/tap.py - owns how the scripts of tests/ run their cases, print TAP, and wait.
 #
 # SPDX-License-Identifier: MIT
 """A case is a function that returns None (passed), raises Failure or Skip, or fails an assert."""
+import os
+import pathlib
+import select
 import sys
+import time
 import traceback
+
+PATIENCE = 20  # seconds until a wait is a failure; nothing waits that long when all is well
 
 
 class Failure(Exception):
@@ -12,6 +18,28 @@ class Failure(Exception):
 
 class Skip(Exception):
     pass
+
+
+def wait_for(condition, what):
+    """Ask `condition` again and again until it says something true, which is returned."""
+    until = time.monotonic() + PATIENCE
+    pause = select.poll()
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > until:
+            raise Failure(f"waited {PATIENCE} s for {what}")
+        pause.poll(2)
+
+
+def asleep(pid, program):
+    """Whether the process has begun this program (its real path), and sleeps in the kernel."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return os.readlink(f"/proc/{pid}/exe") == program and state == "S"
+    except OSError:
+        return False
 
 
 def run(cases):

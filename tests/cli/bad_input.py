@@ -5,7 +5,6 @@ import fcntl
 import os
 import random
 import re
-import socket
 import struct
 import subprocess
 
@@ -155,13 +154,10 @@ def test_a_file_as_a_socket(stage):
 
 def test_a_live_raw_server(stage):
     """h45: a live raw server on the path is named with its pid, and goes on living"""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("s")))
-        server.listen()
+    with stage.listen("s") as server:
         for verb in ("recv", "echo"):
             refuses(stage, 5, [verb, "unix:./s"], r"\./s", rf"\b{os.getpid()}\b")
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(stage.path / "s"))
+        stage.connect("s").close()
 
 
 def test_a_live_wherry_server(stage):
@@ -181,8 +177,7 @@ def test_two_readers_of_a_fifo(stage):
     stage.wait_opened(recv, "ch")
     stage.wait_asleep(recv)
     refuses(stage, 5, ["recv", "fifo:./ch"], r"\./ch", rf"\b{recv.pid}\b")
-    recv.popen.terminate()
-    recv.end(128 + 15)
+    recv.stop()
 
 
 def test_long_paths(stage):
@@ -221,8 +216,7 @@ def talk_at(stage, data, url="unix:./s", *flags):
     """What recv says to a raw client that writes these bytes."""
     recv = stage.start_wherry("recv", url, *flags)
     stage.wait_listening("s")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(stage.path / "s"))
+    with stage.connect("s") as client:
         client.sendall(data)
     return recv.end(None)
 
@@ -343,9 +337,7 @@ def test_closed_input(stage):
 def test_closed_descriptors_are_not_taken(stage):
     """with all standard descriptors closed, no socket takes their place"""
     stage.fifo("in")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("s")))
-        server.listen()
+    with stage.listen("s") as server:
         send = stage.start("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stage.wherry, "send", "unix:./s?frame=line", "in")
         feed = os.open(stage.path / "in", os.O_WRONLY)
         link, _ = server.accept()

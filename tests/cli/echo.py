@@ -18,34 +18,6 @@ def start(stage, url="unix:./s"):
     return echo
 
 
-def connect(stage, kind=socket.SOCK_STREAM):
-    client = socket.socket(socket.AF_UNIX, kind)
-    client.connect(str(stage.path / "s"))  # blocking: a full backlog is waited for
-    client.settimeout(run.PATIENCE)
-    return client
-
-
-def stop(echo, code=128 + signal.SIGTERM):
-    echo.signal(signal.SIGTERM)
-    return echo.end(code)
-
-
-def fill(client):
-    """Send without reading until the kernel takes no more for 100 ms or the connection is cut; the bytes sent."""
-    client.setblocking(False)
-    sent, idle = 0, 0
-    while idle < 50:
-        try:
-            sent += client.send(b"x" * 65536)
-            idle = 0
-        except BlockingIOError:
-            idle += 1
-            run.select.poll().poll(2)
-        except (BrokenPipeError, ConnectionResetError):
-            return sent, True
-    return sent, False
-
-
 def converse(clients, payloads):
     """Each client sends its payload piece by piece and reads it back, all at once."""
     chooser = selectors.DefaultSelector()
@@ -76,21 +48,21 @@ def converse(clients, payloads):
 def test_fifty_clients(stage):
     """h55: 50 clients at once, 200 kB each, one of them never reads"""
     echo = start(stage)
-    rude = connect(stage)
-    fill(rude)
+    rude = stage.connect("s")
+    run.fill(rude)
     source = random.Random(1)
-    clients = [connect(stage) for _ in range(50)]
+    clients = [stage.connect("s") for _ in range(50)]
     converse(clients, [source.randbytes(200_000) for _ in clients])
     for client in clients + [rude]:
         client.close()
-    stop(echo)
+    echo.stop()
 
 
 def test_a_client_that_never_reads(stage):
     """h55: a client that sends for ever and never reads is cut off at 16 MiB, with a line; the others are served"""
     echo = start(stage)
-    with connect(stage) as rude, connect(stage) as other:
-        sent, cut = fill(rude)
+    with stage.connect("s") as rude, stage.connect("s") as other:
+        sent, cut = run.fill(rude)
         same(cut, True, "whether it was cut off")
         if not 16 << 20 <= sent <= 40 << 20:
             raise run.tap.Failure(f"it was cut off after {sent} bytes")
@@ -105,21 +77,20 @@ def test_a_client_that_never_reads(stage):
         except ConnectionResetError:
             pass
     echo.read(lambda: b"\n" in echo.err, "the line")
-    run.one_line(stop(echo), "does not read", rf"pid {os.getpid()}", "cut off")
+    run.one_line(echo.stop(), "does not read", rf"pid {os.getpid()}", "cut off")
 
 
 def test_answers_are_not_mixed(stage):
     """h55: answers of 5 MB to slow readers come whole and in order while others talk"""
     echo = start(stage)
     source = random.Random(2)
-    slow = [connect(stage) for _ in range(3)]
+    slow = [stage.connect("s") for _ in range(3)]
     payloads = [source.randbytes(5_000_000) for _ in slow]
     pending = []
     for client, payload in zip(slow, payloads):  # send all, read nothing yet
-        client.settimeout(run.PATIENCE)
         client.sendall(payload)
         pending.append(client)
-    with connect(stage) as quick:
+    with stage.connect("s") as quick:
         for i in range(100):
             quick.sendall(b"%d" % i)
             same(quick.recv(100), b"%d" % i)
@@ -129,7 +100,7 @@ def test_answers_are_not_mixed(stage):
             got += client.recv(1 << 20)
         same(bytes(got) == payload, True, "the answers")
         client.close()
-    stop(echo)
+    echo.stop()
 
 
 def test_clients_that_vanish(stage):
@@ -138,31 +109,29 @@ def test_clients_that_vanish(stage):
 
     def held():
         return len(os.listdir(f"/proc/{echo.pid}/fd"))
-    with connect(stage) as first:
+    with stage.connect("s") as first:
         first.sendall(b"x")
         first.recv(1)
         before = held()
         for _ in range(200):
-            with connect(stage) as client:
+            with stage.connect("s") as client:
                 client.sendall(b"y" * 1000)
         first.sendall(b"x")
         same(first.recv(1), b"x")
         # many at once are waited for with epoll, an instance for each direction, which stays
         run.wait_for(lambda: held() <= before + 2, "their descriptors to be closed")
-    stop(echo)
+    echo.stop()
 
 
 def test_a_signal_delivers_answers(stage):
     """SIGTERM: the answers to all that echo has read still come, whole"""
     echo = start(stage)
-    with connect(stage) as client:
+    with stage.connect("s") as client:
         payload = random.Random(6).randbytes(2_000_000)
         client.sendall(payload)
         run.wait_for(lambda: not run.unread(client), "echo to read it all")
         echo.signal(signal.SIGTERM)
-        got = bytearray()
-        while data := client.recv(1 << 20):
-            got += data
+        got = run.read_all(client)
         same(bytes(got) == payload, True, f"the answers ({len(got)} bytes)")
     echo.end(128 + signal.SIGTERM)
 
@@ -170,35 +139,33 @@ def test_a_signal_delivers_answers(stage):
 def test_packets(stage):
     """h56: seqpacket clients: each packet is answered as one"""
     echo = start(stage, "unix+seqpacket:./s")
-    with connect(stage, socket.SOCK_SEQPACKET) as client:
+    with stage.connect("s", socket.SOCK_SEQPACKET) as client:
         for size in (1, 10, 1000, 100_000):
             client.sendall(b"z" * size)
             same(len(client.recv(200_000)), size)
-    stop(echo)
+    echo.stop()
 
 
 def test_lines(stage):
     """frame=line: a last line without its newline is answered, too"""
     echo = start(stage, "unix:./s?frame=line")
-    with connect(stage) as client:
+    with stage.connect("s") as client:
         client.sendall(b"one\ntwo\nthree")
         client.shutdown(socket.SHUT_WR)
-        got = b""
-        while data := client.recv(100):
-            got += data
+        got = run.read_all(client)
     same(got, b"one\ntwo\nthree\n")
-    stop(echo)
+    echo.stop()
 
 
 def test_foreign_bytes(stage):
     """foreign bytes cost a line and the connection, not the server"""
     echo = start(stage, "unix:./s?frame=length")
-    with connect(stage) as client:
+    with stage.connect("s") as client:
         client.sendall(b"hello, is anybody there?\n")
         same(client.recv(100), b"", "the end")
     echo.read(lambda: b"frame=line" in echo.err, "the line")
     same(stage.run_wherry("ask", "unix:./s?frame=length", "still there?").out, b"still there?\n")
-    stop(echo)
+    echo.stop()
 
 
 def test_an_inherited_socket(stage):

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import run
-from run import json_lines, losses, one_line, same
+from run import losses, one_line, same
 
 
 # ---- what recv lost ----
@@ -22,8 +22,7 @@ def test_losses_are_said(stage):
             ("unix:./s?frame=fixed:4", b"12345678", None)):
         recv = stage.start_wherry("recv", "-q", "--raw", url)
         stage.wait_listening("s")
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(stage.path / "s"))
+        with stage.connect("s") as client:
             client.sendall(data)
         same(recv.end().out, b"12345678")
         same(recv.err.decode(), f"wherry: recv: {url}: {losses}\n" if losses else "", "what it says")
@@ -32,8 +31,7 @@ def test_losses_are_said(stage):
     for count in (1, 2):
         stage.run(stage.helper("raw_sender"), "s", "stream", "hello, is anybody there?\n")
         recv.read(lambda n=count: recv.err.count(b"frame=line") == n, "the complaint")
-    recv.signal(signal.SIGTERM)
-    recv.end(128 + 15)
+    recv.stop()
     same(recv.err.decode().splitlines()[2:], ["wherry: recv: unix:./s?frame=length: 2 peers were refused"])
 
 
@@ -67,24 +65,19 @@ def test_refused_uids_are_said(stage):
         stage.run(stage.helper("raw_sender"), "s", kind, "psst", user=65534, group=65534, extra_groups=[], code=None)
         stage.run_wherry("send", f"{scheme}:./s", input=b"a message\n")
         recv.read_out(10)
-        recv.signal(signal.SIGTERM)
-        one_line(recv.end(128 + 15), rf"recv: .*: 1 {what} was refused\n")
+        one_line(recv.stop(), rf"recv: .*: 1 {what} was refused\n")
         same(recv.out, b"a message\n")
 
 
 # ---- more peers than descriptors ----
 
-FEW = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"]
-
-
 def test_more_senders_than_descriptors(stage):
     """h54: 40 senders and 20 descriptors: a line, and each gets its turn as others go, with --keep and without"""
     for flags in ([], ["--keep", "-c40"]):
-        recv = stage.start(*FEW, stage.wherry, "recv", *flags, "unix:./s?frame=line")
+        recv = stage.start_poor("recv", *flags, "unix:./s?frame=line")
         stage.wait_listening("s")
-        clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+        clients = [stage.connect("s") for _ in range(40)]
         for i, client in enumerate(clients):
-            client.connect(str(stage.path / "s"))
             client.sendall(b"%02d\n" % i)
         recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
         same(len(recv.read_out(3)) < 3 * 40, True, "that some wait")
@@ -98,11 +91,10 @@ def test_more_senders_than_descriptors(stage):
 
 def test_no_end_while_others_wait(stage):
     """h54: all who were accepted go and never said anything: that is not the end, since others could not be accepted before"""
-    recv = stage.start(*FEW, stage.wherry, "recv", "unix:./s?frame=line")
+    recv = stage.start_poor("recv", "unix:./s?frame=line")
     stage.wait_listening("s")
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    clients = [stage.connect("s") for _ in range(40)]
     for i, client in enumerate(clients):
-        client.connect(str(stage.path / "s"))
         if i >= 20:
             client.sendall(b"%02d\n" % i)
     recv.read(lambda: b"no descriptor" in recv.err, "the complaint")
@@ -115,11 +107,9 @@ def test_no_end_while_others_wait(stage):
 
 def test_no_descriptors_and_w(stage):
     """recv -w ends while others cannot be accepted"""
-    recv = stage.start(*FEW, stage.wherry, "recv", "-w", ".5", "unix:./s?frame=line")
+    recv = stage.start_poor("recv", "-w", ".5", "unix:./s?frame=line")
     stage.wait_listening("s")
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
-    for client in clients:
-        client.connect(str(stage.path / "s"))
+    clients = [stage.connect("s") for _ in range(40)]
     recv.end(3)
     for client in clients:
         client.close()
@@ -130,8 +120,7 @@ def test_no_descriptors_and_w(stage):
 
 def talk(stage, data, name="s"):
     """A raw peer that writes these bytes and goes."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(stage.path / name))
+    with stage.connect(name) as client:
         client.sendall(data)
 
 
@@ -156,8 +145,7 @@ def test_torn_records_are_not_joined(stage):
     for words, so_far in ((b"half", b"half\n"), (b"whole\n", b"half\nwhole\n"), (b"a\nquarter", b"half\nwhole\na\nquarter\n")):
         talk(stage, words)
         same(recv.read_out(len(so_far)), so_far)
-    recv.signal(signal.SIGTERM)
-    losses(recv.end(128 + 15), "2 last records came without their delimiter")
+    losses(recv.stop(), "2 last records came without their delimiter")
 
 
 def test_relay_says_what_was_torn(stage):
@@ -172,8 +160,7 @@ def test_relay_says_what_was_torn(stage):
         talk(stage, b"rest", "from")
         recv.read_out(20)
         for process in (relay, recv):
-            process.signal(signal.SIGTERM)
-            process.end(128 + 15)
+            process.stop()
         first, last = relay.err.decode().splitlines()
         same(first, "wherry: unix:./from?frame=line: a last record came without its delimiter; it is sent on like a whole one")
         same(last, "wherry: 2 last records came without their delimiters, and were sent on like whole ones")
@@ -190,24 +177,21 @@ def test_relay_fails_on_foreign_bytes(stage):
             recv = stage.start_wherry("recv", "--keep", "unix:./to")
             relay = stage.start_wherry("relay", *flags, url, "unix:./to")
             stage.wait_listening("from")
-            with socket.socket(socket.AF_UNIX, kind) as client:
-                client.connect(str(stage.path / "from"))
+            with stage.connect("from", kind) as client:
                 client.sendall(text)
                 one_line(relay.end(1), "connection was closed")
-            recv.signal(signal.SIGTERM)
-            recv.end(128 + 15)
+            recv.stop()
 
 
 def test_relay_without_descriptors(stage):
     """more peers than descriptors for their connections: one line, and the count of what was not delivered"""
     echo = stage.start_wherry("echo", "unix:./to?frame=line")
     stage.wait_listening("to")
-    relay = stage.start(*FEW, stage.wherry, "relay", "unix:./from?frame=line", "unix:./to?frame=line")
+    relay = stage.start_poor("relay", "unix:./from?frame=line", "unix:./to?frame=line")
     stage.wait_listening("from")
     relay.signal(signal.SIGSTOP)  # it shall not end before the last of them has come
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+    clients = [stage.connect("from") for _ in range(60)]
     for i, client in enumerate(clients):
-        client.connect(str(stage.path / "from"))
         client.sendall(b"%d\n" % i)
     relay.signal(signal.SIGCONT)
     answers = 0
@@ -222,8 +206,7 @@ def test_relay_without_descriptors(stage):
     *lines, last = relay.err.decode().splitlines()
     same(len(lines), 1, f"lines before the last of {relay.err!r}")
     same(last, f"wherry: unix:./to?frame=line: {60 - answers} messages were received but not delivered")
-    echo.signal(signal.SIGTERM)
-    echo.end(128 + 15)
+    echo.stop()
 
 
 def test_a_listening_send_without_descriptors(stage):
@@ -231,12 +214,10 @@ def test_a_listening_send_without_descriptors(stage):
     lines = b"".join(b"%06d %s\n" % (i, b"x" * 2000) for i in range(4000))
     stage.write("lines", lines)
     for flags in ([], ["--raw"]):
-        send = stage.start(*FEW, stage.wherry, "send", *flags, "unix:./s?listen&frame=raw" if flags else
+        send = stage.start_poor("send", *flags, "unix:./s?listen&frame=raw" if flags else
                            "unix:./s?listen&frame=line", "lines")
         stage.wait_listening("s")
-        clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
-        for client in clients:
-            client.connect(str(stage.path / "s"))
+        clients = [stage.connect("s") for _ in range(40)]
         send.read(lambda: b"no descriptor" in send.err, "the complaint")
         got = {client: b"" for client in clients}
         while got and (send.popen.poll() is None or select.select(list(got), [], [], 0)[0]):
@@ -306,8 +287,6 @@ def test_a_signal_ends_a_send_that_waits_for_room(stage):
 def test_what_ask_waited_for_in_vain(stage):
     """ask -w: nobody came, the message was not taken, or the reply did not come"""
     one_line(stage.run_wherry("ask", "-w.1", "unix:./s?listen", "x", code=3), "nobody connected in time")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("s")))
-        server.listen()
+    with stage.listen("s") as server:
         one_line(stage.run_wherry("ask", "-w.1", "unix:./s", "x", code=3), r"unix:\./s: no reply came in time")
         one_line(stage.run_wherry("ask", "-w.3", "unix:./s", input=b"x" * 5_000_000, code=3), "not taken whole in time")

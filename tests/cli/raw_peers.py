@@ -159,25 +159,19 @@ def test_nc_talks_to_echo(stage):
     nc.shut()
     nc.popen.terminate()
     nc.end(None)
-    echo.popen.terminate()
-    echo.end(128 + 15)
+    echo.stop()
 
 
 def test_half_closing_client_of_echo(stage):
     """a client that half-closes after its question still gets the whole answer of wherry echo, and then the end"""
     echo = stage.start_wherry("echo", "unix:./s")
     stage.wait_listening("s")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
-        client.connect(str(stage.path / "s"))
+    with stage.connect("s") as client:
         client.sendall(LINES)
         client.shutdown(socket.SHUT_WR)
-        got = b""
-        while data := client.recv(65536):
-            got += data
+        got = run.read_all(client)
     same(got, LINES)
-    echo.popen.terminate()
-    echo.end(128 + 15)
+    echo.stop()
 
 
 # ---- seqpacket and datagrams ----
@@ -262,8 +256,7 @@ def test_a_typist_at_echo(stage):
         echo = stage.start_wherry("echo", "unix:./s" + query)
         stage.wait_listening("s")
         stage.run(stage.helper("raw_typist"), "s", 500)
-        echo.popen.terminate()
-        echo.end(128 + 15)
+        echo.stop()
 
 
 def test_ask_asks_a_raw_server(stage):

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: MIT
 import os
 import random
-import signal
 import socket
 
 import run
@@ -17,12 +16,7 @@ def test_two_way(stage):
     stage.wait_listening("front")
     for i in range(5):
         same(stage.run_wherry("ask", "unix:./front", f"question {i}").out, f"question {i}\n".encode())
-    clients = []
-    for i in range(20):
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(run.PATIENCE)
-        client.connect(str(stage.path / "front"))
-        clients.append(client)
+    clients = [stage.connect("front") for _ in range(20)]
     for _ in range(3):
         for i, client in enumerate(clients):
             client.sendall(b"client %03d" % i)
@@ -31,8 +25,7 @@ def test_two_way(stage):
     for client in clients:
         client.close()
     for process in (relay, echo):
-        process.signal(signal.SIGTERM)
-        process.end(128 + 15)
+        process.stop()
 
 
 def test_two_way_ends(stage):
@@ -49,55 +42,35 @@ def test_two_way_ends(stage):
 def test_the_server_closes(stage):
     """a server that closes: its client gets the end, and a new client a new connection"""
     relay = stage.start_wherry("relay", "--keep", "unix:./front?frame=raw", "unix:./back?frame=raw")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("back")))
-        server.listen()
+    with stage.listen("back") as server:
         stage.wait_listening("front")
         for _ in range(3):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(run.PATIENCE)
-                client.connect(str(stage.path / "front"))
+            with stage.connect("front") as client:
                 client.sendall(b"hello")
                 link, _ = server.accept()
                 with link:
                     same(link.recv(100), b"hello")
                     link.sendall(b"and good-bye")
-                got = b""
-                while data := client.recv(100):
-                    got += data
-                same(got, b"and good-bye")
-    relay.signal(signal.SIGTERM)
-    relay.end(128 + 15)
+                same(run.read_all(client), b"and good-bye")
+    relay.stop()
 
 
 def test_half_closing_client(stage):
     """a client that half-closes: the server gets the end, the client the answer that comes after it"""
     relay = stage.start_wherry("relay", "--keep", "unix:./front?frame=raw", "unix:./back?frame=raw")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("back")))
-        server.listen()
+    with stage.listen("back") as server:
         stage.wait_listening("front")
-        other = socket.socket(socket.AF_UNIX)  # another client that stays, so that FROM itself has no end
-        other.connect(str(stage.path / "front"))
-        with other, socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(run.PATIENCE)
-            client.connect(str(stage.path / "front"))
+        other = stage.connect("front")  # another client that stays, so that FROM itself has no end
+        with other, stage.connect("front") as client:
             client.sendall(b"a question")
             client.shutdown(socket.SHUT_WR)
             link, _ = server.accept()
             with link:
                 link.settimeout(run.PATIENCE)
-                question = b""
-                while data := link.recv(100):
-                    question += data
-                same(question, b"a question")
+                same(run.read_all(link), b"a question")
                 link.sendall(b"an answer")
-            got = b""
-            while data := client.recv(100):
-                got += data
-            same(got, b"an answer")
-    relay.signal(signal.SIGTERM)
-    relay.end(128 + 15)
+            same(run.read_all(client), b"an answer")
+    relay.stop()
 
 
 def test_a_client_that_never_reads(stage):
@@ -105,8 +78,7 @@ def test_a_client_that_never_reads(stage):
     echo = stage.start_wherry("echo", "unix:./back")
     relay = stage.start_wherry("relay", "--keep", "unix:./front?frame=raw", "unix:./back?frame=raw")
     stage.wait_listening("front")
-    with socket.socket(socket.AF_UNIX) as rude:
-        rude.connect(str(stage.path / "front"))
+    with stage.connect("front") as rude:
         sent = 0
         try:
             while sent < 1 << 30:  # echo gives up after 16 MiB of answers, then the relay after a little more
@@ -116,8 +88,7 @@ def test_a_client_that_never_reads(stage):
         same(16 << 20 < sent < 64 << 20, True, f"cut off after {sent} bytes: between 16 and 64 MiB")
         same(stage.run_wherry("ask", "-w20s", "unix:./front", "me too").out, b"me too\n")
     for process in (relay, echo):
-        process.signal(signal.SIGTERM)
-        process.end(128 + 15)
+        process.stop()
 
 
 def test_two_way_over_packets(stage):
@@ -128,8 +99,7 @@ def test_two_way_over_packets(stage):
         for i in range(3):
             same(stage.run_wherry("ask", f"{scheme}:./front", f"question {i}").out, f"question {i}\n".encode(), scheme)
         for process in (relay, echo):
-            process.signal(signal.SIGTERM)
-            process.end(128 + 15)
+            process.stop()
 
 
 def test_a_server_without_connections_goes(stage):
@@ -137,9 +107,7 @@ def test_a_server_without_connections_goes(stage):
     relay = stage.start_wherry("relay", "--keep", "unix:./front?frame=raw", "unix+dgram:./back")
     stage.wait_listening("front")
     for word in (b"one", b"two"):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(run.PATIENCE)
-            client.connect(str(stage.path / "front"))
+        with stage.connect("front") as client:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
                 server.settimeout(run.PATIENCE)
                 server.bind(str(stage.path / "back"))
@@ -150,8 +118,7 @@ def test_a_server_without_connections_goes(stage):
             os.unlink(stage.path / "back")
             client.sendall(b"nobody hears this")
             same(client.recv(100), b"", "the end")
-    relay.signal(signal.SIGTERM)
-    relay.end(128 + 15)
+    relay.stop()
 
 
 def test_strangers_make_room(stage):
@@ -175,8 +142,7 @@ def test_strangers_make_room(stage):
     for client in clients:
         client.close()
     for process in (relay, echo):
-        process.signal(signal.SIGTERM)
-        process.end(128 + 15)
+        process.stop()
 
 
 def test_two_listeners(stage):
@@ -184,10 +150,7 @@ def test_two_listeners(stage):
     relay = stage.start_wherry("relay", "unix:./a?frame=raw", "unix:./b?listen&frame=raw")
     stage.wait_listening("a")
     stage.wait_listening("b")
-    with socket.socket(socket.AF_UNIX) as left, socket.socket(socket.AF_UNIX) as right:
-        for end, name in ((left, "a"), (right, "b")):
-            end.settimeout(run.PATIENCE)
-            end.connect(str(stage.path / name))
+    with stage.connect("a") as left, stage.connect("b") as right:
         left.sendall(b"from the left")
         same(right.recv(100), b"from the left")
         right.sendall(b"from the right")
@@ -214,8 +177,5 @@ def test_descriptors_of_a_socketpair(stage):
         same(d.recv(100), b"", "the end")
         d.sendall(b"last words")
         d.close()
-        got = b""
-        while data := a.recv(100):
-            got += data
-        same(got, b"last words")
+        same(run.read_all(a), b"last words")
     relay.end()

@@ -32,10 +32,12 @@ def test_lines_go_through_a_ring(stage):
     for first in ("recv", "send"):
         if first == "recv":
             recv = stage.start_wherry("recv", url)
+            stage.wait_asleep(recv)
             stage.run_wherry("send", url, input=data)
         else:
             stage.write("in", data)
             send = stage.start_wherry("send", url, "in")
+            stage.wait_asleep(send)
             recv = stage.start_wherry("recv", url)
             send.end(0)
         recv.end(0)
@@ -61,7 +63,8 @@ def test_stat_shows_who_is_there(stage):
     """stat shows depth, counts and who is alive; a killed sender is dead, and its messages are received"""
     url = name(stage)
     receiver = stage.start_wherry("recv", "--keep", url)
-    run.wait_for(lambda: left(url), "the ring")
+    run.wait_for(lambda: left(url) and places(stage, url), "the ring, and the receiver in it")
+    stage.wait_asleep(receiver)
     os.kill(receiver.pid, signal.SIGSTOP)
     sender = stage.start_wherry("send", url, stdin=subprocess.PIPE)
     sender.popen.stdin.write(b"one\ntwo\nthree\n")
@@ -78,8 +81,7 @@ def test_stat_shows_who_is_there(stage):
     table = stage.run_wherry("stat", url).out.decode()
     if "DEPTH" not in table or "receiver" not in table:
         raise tap.Failure(table)
-    os.kill(receiver.pid, signal.SIGTERM)
-    receiver.end(128 + signal.SIGTERM)
+    receiver.stop()
     same(left(url), [], "what is left in /dev/shm")
 
 
@@ -92,7 +94,7 @@ def test_a_kept_ring(stage):
     same(sorted(map(int, recv.out.split())), list(range(70)))
     waits = stage.start_wherry("recv", url)
     path = f"/dev/shm/wherry-{os.geteuid()}/" + left(url)[0]
-    run.wait_for(lambda: places(stage, url.split("?")[0]), "the receiver")
+    run.wait_for(lambda: any(p["pid"] == waits.pid for p in places(stage, url.split("?")[0])), "the receiver")
     os.unlink(path)
     waits.end(0)
 

@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -24,23 +25,10 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "api"))
 import tap  # noqa: E402
+from tap import PATIENCE, wait_for  # noqa: E402
 
-PATIENCE = 20  # seconds until a wait is a failure; nothing waits that long when all is well
 CASE_LIMIT = 100  # seconds for a case, whatever it waits in
 PR_SET_CHILD_SUBREAPER = 36
-
-
-def wait_for(condition, what):
-    """Ask `condition` again and again until it says something true, which is returned."""
-    until = time.monotonic() + PATIENCE
-    pause = select.poll()
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > until:
-            raise tap.Failure(f"waited {PATIENCE} s for {what}")
-        pause.poll(2)
 
 
 class Process:
@@ -111,6 +99,11 @@ class Process:
             raise tap.Failure(f"{self}: exit code {self.popen.returncode}, expected {code}: {self.err!r}")
         return self
 
+    def stop(self):
+        """End it by SIGTERM, of which its exit code tells."""
+        self.signal(signal.SIGTERM)
+        return self.end(128 + signal.SIGTERM)
+
     def __str__(self):
         return " ".join(w if isinstance(w, str) else repr(w) for w in self.words)[:120]
 
@@ -150,6 +143,27 @@ class Stage:
         if shutil.which(program) is None:
             raise tap.Skip(f"{program} is not installed")
         return program
+
+    def start_poor(self, *words, **how):
+        """The command with 20 descriptors and no more."""
+        return self.start("sh", "-c", 'ulimit -n 20; exec "$@"', "sh", self.wherry, *words, **how)
+
+    # ---- peers ----
+
+    def connect(self, name, kind=socket.SOCK_STREAM):
+        """A client of the socket of this name."""
+        client = socket.socket(socket.AF_UNIX, kind)
+        client.connect(str(self.path / name))  # blocking: a full backlog is waited for
+        client.settimeout(PATIENCE)
+        return client
+
+    def listen(self, name):
+        """A server at a socket of this name."""
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(self.mine(name)))
+        server.listen()
+        server.settimeout(PATIENCE)
+        return server
 
     # ---- files ----
 
@@ -199,14 +213,7 @@ class Stage:
     def wait_asleep(self, process):
         """Until the program has begun, and sleeps in the kernel: for its peer, for input, for room."""
         program = os.path.realpath(shutil.which(process.words[0]))
-
-        def asleep():
-            try:
-                state = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-                return os.readlink(f"/proc/{process.pid}/exe") == program and state == "S"
-            except OSError:
-                return False
-        wait_for(asleep, f"{process} to wait")
+        wait_for(lambda: tap.asleep(process.pid, program), f"{process} to wait")
 
     def wait_opened(self, process, name):
         """Until the process has the file open."""
@@ -307,6 +314,35 @@ def unread(client):
     return struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0] > 0
 
 
+def read_all(client):
+    """What comes on this socket until its end."""
+    got = bytearray()
+    while data := client.recv(1 << 20):
+        got += data
+    return bytes(got)
+
+
+def fill(client, data=None):
+    """Send `data`, or x for ever, without reading, until the kernel takes no more for 100 ms or the connection is cut: the
+    bytes sent, and whether it was cut.  That a program has stopped reading shows in nothing but time."""
+    client.setblocking(False)
+    sent, idle, pause = 0, 0, select.poll()
+    while idle < 50:
+        part = b"x" * 65536 if data is None else data[sent:sent + 65536]
+        if not part:
+            break
+        try:
+            sent += client.send(part)
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            pause.poll(2)
+        except (BrokenPipeError, ConnectionResetError):
+            return sent, True
+    client.settimeout(PATIENCE)
+    return sent, False
+
+
 # What cases say of what they got.
 
 def same(got, wanted, what="the output"):
@@ -344,6 +380,9 @@ def main():
     cases, wherry, helpers = sys.argv[1:4]
     only = sys.argv[4:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # or nohup(1) would be handed on to the command
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     sys.modules["run"] = sys.modules["__main__"]  # what the cases import
     spec = importlib.util.spec_from_file_location("cases", cases)
     module = importlib.util.module_from_spec(spec)

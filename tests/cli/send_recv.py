@@ -6,8 +6,6 @@ import os
 import random
 import re
 import select
-import signal
-import socket
 import subprocess
 
 import run
@@ -248,9 +246,7 @@ def test_a_timeout_says_what_was_sent(stage):
     stage.write("one", b"x" * 1_000_000 + b"\n")
     cuts = []
     for name in ("small", "big", "one"):
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(stage.mine("s")))
-            server.listen()
+        with stage.listen("s") as server:
             send = stage.start_wherry("send", "-v", "-w", "400ms", "unix:./s?frame=line", name)
             client, _ = server.accept()
             send.end(3)
@@ -290,9 +286,7 @@ def test_a_timeout_with_many_receivers(stage):
     """send -w to several receivers, each with a message begun: what is certain is said"""
     send = stage.start_wherry("send", "-w", "1s", "unix:./s?listen&frame=line", stdin=subprocess.PIPE)
     stage.wait_listening("s")
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-    for client in clients:
-        client.connect(str(stage.path / "s"))
+    clients = [stage.connect("s") for _ in range(2)]
     send.write((b"x" * 999_999 + b"\n") * 2)
     one_line(send.end(3), "at least 0 messages were sent, what was begun is cut off")
     send.shut()
@@ -310,8 +304,7 @@ def test_keep(stage):
         before = len(recv.out)
         stage.run_wherry("send", "unix:./s", input=word)
         recv.read_out(before + len(word))
-    recv.signal(signal.SIGTERM)
-    same(recv.end(128 + 15).out, b"one\ntwo\nthree\n")
+    same(recv.stop().out, b"one\ntwo\nthree\n")
     fifo = stage.start_wherry("recv", "--keep", "-c2", "fifo:./f")
     stage.run_wherry("send", "fifo:./f", input=b"one\n")
     same(fifo.read_out(4), b"one\n")

@@ -8,7 +8,6 @@ import random
 import re
 import select
 import signal
-import socket
 import subprocess
 
 import run
@@ -229,8 +228,10 @@ def test_help(stage):
 
 def test_color_is_accepted(stage):
     """--color in all its forms, and NO_COLOR"""
+    plain = stage.run_wherry("transports").out
     for flag in ("--color", "--color=auto", "--color=always", "--color=never"):
-        stage.run_wherry("transports", flag, env={**os.environ, "NO_COLOR": "1"})
+        for more in ({}, {"NO_COLOR": "1"}):
+            same(stage.run_wherry("transports", flag, env={**os.environ, **more}).out, plain, f"with {flag}")
 
 
 # ---- signals ----
@@ -259,8 +260,7 @@ def test_a_long_wait_for_the_other_side(stage):
         same(stage.run_wherry("recv", url).out, b"x\n", url)
     echo = stage.start_wherry("echo", "unix:./a")
     same(asker.end().out, b"x\n")
-    echo.signal(signal.SIGTERM)
-    echo.end(128 + signal.SIGTERM)
+    echo.stop()
     for process in senders:
         process.end()
 
@@ -329,9 +329,7 @@ def test_signals_in_every_wait(stage):
 def test_signals_while_peers_are_there(stage):
     """a signal while a peer is connected: ask before its answer, recv, echo and relay between two messages"""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(stage.mine("server")))
-            server.listen()
+        with stage.listen("server") as server:
             asker = stage.start_wherry("ask", "-w1d", "unix:./server", "question")
             client, _ = server.accept()
             with client:
@@ -343,8 +341,7 @@ def test_signals_while_peers_are_there(stage):
         for words in (["recv", "--raw", "unix:./s?frame=raw"], ["echo", "unix:./s"]):
             process = stage.start_wherry(*words)
             stage.wait_listening("s")
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(stage.path / "s"))
+            with stage.connect("s") as client:
                 client.sendall(b"hello")
                 if words[0] == "recv":
                     process.read_out(5)
@@ -360,15 +357,12 @@ def test_signals_while_peers_are_there(stage):
 def test_a_signal_with_a_message_begun(stage):
     """SIGTERM while the receiver does not read: after 5 s send ends, and says what went out whole"""
     stage.write("big", (b"x" * 99_999 + b"\n") * 30)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(stage.mine("s")))
-        server.listen()
+    with stage.listen("s") as server:
         send = stage.start_wherry("send", "unix:./s?frame=line", "big")
         client, _ = server.accept()
         run.wait_for(lambda: run.unread(client) or select.select([client], [], [], 0)[0], "a message")
         stage.wait_asleep(send)
-        send.signal(signal.SIGTERM)
-        send.end(128 + signal.SIGTERM)
+        send.stop()
         with client:
             got = client.makefile("rb").read()
     same(got.endswith(b"\n"), False, "whether a message was begun")
@@ -383,8 +377,7 @@ def test_a_signal_keeps_what_was_sent(stage):
     data = b"".join(b"line %d\n" % i for i in range(1000))
     send.write(data)
     same(recv.read_out(len(data)), data)
-    send.signal(signal.SIGTERM)
-    send.end(128 + 15)
+    send.stop()
     send.shut()
     same(recv.end().out, data)
 

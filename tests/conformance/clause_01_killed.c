@@ -127,7 +127,8 @@ static void send_many_sizes(void *argument)
     test_is(wherry_channel_close(sender, soon()), 0);
 }
 
-CASE(01, h34_concurrent_senders_never_interleave, .frames = RECORDS, .needs = WHERRY_TRAIT_MANY_SENDERS)
+CASE(01, h34_concurrent_senders_never_interleave, .frames = RECORDS, .needs = WHERRY_TRAIT_MANY_SENDERS,
+     .when = comes_in_alone)
 {
     struct site site;
     struct crate crate;

@@ -176,7 +176,7 @@ static void send_numbered(void *argument)
     test_is(wherry_channel_close(sender, soon()), 0);
 }
 
-CASE(02, each_sender_keeps_its_order, .frames = RECORDS, .needs = WHERRY_TRAIT_MANY_SENDERS)
+CASE(02, each_sender_keeps_its_order, .frames = RECORDS, .needs = WHERRY_TRAIT_MANY_SENDERS, .when = comes_in_alone)
 {
     struct site site;
     struct crate crate;

@@ -5,26 +5,6 @@
 
 #include "kit.h"
 
-struct two {
-    struct site site;
-    struct wherry_channel *sender, *receiver;
-    struct crate crate;
-};
-
-static void two_init(struct two *two, const struct subject *subject)
-{
-    site_init(&two->site, subject);
-    open_two(&two->site, &two->sender, &two->receiver);
-    crate_init(&two->crate, subject, SMALL);
-}
-
-static void two_fini(struct two *two)
-{
-    crate_fini(&two->crate);
-    close_two(two->sender, two->receiver);
-    site_fini(&two->site);
-}
-
 /* ---- from a thread --------------------------------------------------------------------------------------------- */
 
 static void interrupt_a_wait(struct wherry_channel *channel, void (*run)(void *), struct errand *errand)
@@ -40,7 +20,7 @@ static void interrupt_a_wait(struct wherry_channel *channel, void (*run)(void *)
 CASE(10, interrupt_ends_a_waiting_receive)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     for (int round = 0; round < 3; round++) {
         struct errand errand = to_receive(subject, two.receiver, WHERRY_FOREVER);
         interrupt_a_wait(two.receiver, errand_receive, &errand);
@@ -54,7 +34,7 @@ CASE(10, interrupt_ends_a_waiting_receive)
 CASE(10, interrupt_ends_a_waiting_send)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     unsigned count = fill(subject, two.sender, SMALL, 0);
     struct errand errand = to_send(subject, two.sender, SMALL, 9, WHERRY_FOREVER);
     interrupt_a_wait(two.sender, errand_send, &errand);
@@ -68,7 +48,7 @@ CASE(10, interrupt_ends_all_waits)
     struct two two;
     struct worker workers[3];
     struct errand errands[3];
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     for (int i = 0; i < 3; i++) {
         errands[i] = to_receive(subject, two.receiver, WHERRY_FOREVER);
         worker_start(&workers[i], errand_receive, &errands[i]);
@@ -88,7 +68,7 @@ CASE(10, interrupt_ends_all_waits)
 CASE(10, interrupt_before_the_wait_ends_the_next_one)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     wherry_channel_interrupt(two.receiver);
     test_is(take(two.receiver, &two.crate, soon()), -ECANCELED);
     test_is(take(two.receiver, &two.crate, quiet()), -ETIMEDOUT);
@@ -104,7 +84,7 @@ CASE(10, interrupt_before_the_wait_ends_the_next_one)
 CASE(10, what_needs_no_wait_is_done_all_the_same)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     wherry_channel_interrupt(two.sender);
     test_is(post(subject, two.sender, SMALL, 1, soon()), 0);
     wherry_channel_interrupt(two.receiver);
@@ -170,7 +150,7 @@ static void handler_remove(void)
 CASE(10, interrupt_from_a_signal_handler_ends_a_wait)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     handler_install(two.receiver);
     struct blow blow = {.sleeper = getpid(), .target = getpid(), .signal = SIGUSR1};
     pid_t child = strike(&blow);
@@ -189,7 +169,7 @@ CASE(10, interrupt_from_a_signal_handler_ends_a_wait)
 CASE(10, interrupt_from_a_signal_handler_before_the_wait)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     handler_install(two.receiver);
     raise(SIGUSR1);
     test_is(take(two.receiver, &two.crate, soon()), -ECANCELED);
@@ -211,7 +191,7 @@ CASE(10, interrupts_at_any_moment_lose_nothing)
 {
     struct two two;
     struct worker worker;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     worker_start(&worker, interrupt_often, two.receiver);
     for (unsigned n = 0; n < 300; n++) {
         int result;

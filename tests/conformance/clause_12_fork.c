@@ -5,26 +5,6 @@
 
 #include "kit.h"
 
-struct two {
-    struct site site;
-    struct wherry_channel *sender, *receiver;
-    struct crate crate;
-};
-
-static void two_init(struct two *two, const struct subject *subject)
-{
-    site_init(&two->site, subject);
-    open_two(&two->site, &two->sender, &two->receiver);
-    crate_init(&two->crate, subject, SMALL);
-}
-
-static void two_fini(struct two *two)
-{
-    crate_fini(&two->crate);
-    close_two(two->sender, two->receiver);
-    site_fini(&two->site);
-}
-
 /* ---- not inheritable ------------------------------------------------------------------------------------------- */
 
 static void try_everything(struct two *two)
@@ -85,7 +65,7 @@ static void check_untouched(struct two *two, unsigned expected)
 CASE(12, a_child_gets_echild_and_its_close_touches_nothing, .frames = RECORDS)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     for (unsigned n = 0; n < 3; n++)
         test_is(post(subject, two.sender, SMALL, tag_of(0, n), soon()), 0);
     test_join(test_fork(be_a_child, &two));
@@ -97,7 +77,7 @@ CASE(12, a_child_gets_echild_and_its_close_touches_nothing, .frames = RECORDS)
 CASE(12, so_it_is_after_a_bare_fork)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     test_is(post(subject, two.sender, SMALL, tag_of(0, 0), soon()), 0);
     fflush(NULL);
     pid_t child = _Fork();
@@ -119,7 +99,7 @@ CASE(12, a_child_writes_nothing_that_the_parent_keeps, .frames = RECORDS)
     struct two two;
     uint8_t data[SMALL];
     struct wherry_message message = {.data = data, .size = sizeof data};
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     compose(subject, data, sizeof data, tag_of(0, 0));
     test_is(wherry_channel_send_message(two.sender, &message, WHERRY_MORE, soon()), 0);
     test_join(test_fork(be_a_child, &two));
@@ -133,7 +113,7 @@ CASE(12, a_loan_survives_a_childs_close)
 {
     struct two two;
     struct wherry_loan loan;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     test_is(post(subject, two.sender, SMALL, tag_of(0, 0), soon()), 0);
     test_is(wherry_channel_borrow(two.receiver, &loan, soon()), 1);
     pid_t child = fork();
@@ -163,7 +143,7 @@ CASE(12, a_fork_while_a_thread_waits_disturbs_nobody)
 {
     struct two two;
     struct worker worker;
-    two_init(&two, subject);
+    two_init(&two, subject, SMALL);
     struct errand errand = to_receive(subject, two.receiver, WHERRY_FOREVER);
     worker_start(&worker, errand_receive, &errand);
     worker_until_asleep(&worker);

@@ -3,26 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "kit.h"
 
-struct two {
-    struct site site;
-    struct wherry_channel *sender, *receiver;
-    struct crate crate;
-};
-
-static void two_init(struct two *two, const struct subject *subject)
-{
-    site_init(&two->site, subject);
-    open_two(&two->site, &two->sender, &two->receiver);
-    crate_init(&two->crate, subject, 4096);
-}
-
-static void two_fini(struct two *two)
-{
-    crate_fini(&two->crate);
-    close_two(two->sender, two->receiver);
-    site_fini(&two->site);
-}
-
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 
 static int reserve_and_commit(struct two *two, size_t reserved, size_t size, uint64_t tag, wherry_time deadline)
@@ -42,7 +22,7 @@ static int reserve_and_commit(struct two *two, size_t reserved, size_t size, uin
 CASE(13, what_was_committed_arrives, .frames = RECORDS)
 {
     struct two two;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     for (unsigned n = 0; n < 20; n++) {
         size_t size = subject->frame == FIXED ? SMALL : 16 + 100 * (n % 7);
         test_is(reserve_and_commit(&two, size, size, tag_of(0, n), soon()), 0);
@@ -57,7 +37,7 @@ CASE(13, less_than_was_reserved_may_be_committed, .frames = RECORDS)
 {
     struct two two;
     void *place;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(reserve_and_commit(&two, 1000, SMALL, 1, soon()), 0);
     expect(two.receiver, &two.crate, SMALL, 1);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
@@ -74,7 +54,7 @@ CASE(13, one_reservation_at_a_time)
 {
     struct two two;
     void *place = NULL, *second = NULL;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
     test_is(wherry_channel_reserve(two.sender, SMALL, &second, soon()), -EBUSY);
     ck_assert_ptr_null(second);
@@ -94,7 +74,7 @@ CASE(13, a_reservation_waits_for_room, .frames = RECORDS, .needs = WHERRY_TRAIT_
 {
     struct two two;
     void *place = NULL;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     unsigned count = fill(subject, two.sender, SMALL, 0);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, WHERRY_NOW), -EAGAIN);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, quiet()), -ETIMEDOUT);
@@ -110,7 +90,7 @@ CASE(13, another_thread_waits_for_the_reservation, .frames = RECORDS, .needs = W
     struct two two;
     struct worker worker;
     void *place;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
     compose(subject, place, SMALL, tag_of(0, 1));
     struct errand hasty = to_send(subject, two.sender, SMALL, tag_of(0, 9), wherry_after(20 * WHERRY_MILLISECOND));
@@ -133,7 +113,7 @@ CASE(13, a_refused_commit_stands, .frames = RECORDS, .lacks = WHERRY_TRAIT_IN_PL
 {
     struct two two;
     void *place;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     unsigned count = fill(subject, two.sender, SMALL, 0);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
     compose(subject, place, SMALL, tag_of(0, count));
@@ -165,7 +145,7 @@ CASE(13, an_empty_commit, .frames = NONE | LENGTH | LINE | NUL)
 {
     struct two two;
     void *place = NULL;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(wherry_channel_reserve(two.sender, 0, &place, soon()), 0);
     must(place, "no place for nothing");
     struct wherry_message message = {.data = place, .size = 0};
@@ -182,7 +162,7 @@ CASE(13, a_reservation_may_be_open_at_close)
 {
     struct two two;
     void *place;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(wherry_channel_reserve(two.sender, 100000, &place, soon()), 0);
     memset(place, 0, 100000);
     test_is(wherry_channel_close(two.sender, soon()), 0);
@@ -197,7 +177,7 @@ CASE(13, a_loan_is_the_message_until_it_is_returned, .frames = RECORDS)
 {
     struct two two;
     struct wherry_loan loan;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     unsigned sent = 0;
     for (; sent < FEW / 2; sent++)
         test_is(post(subject, two.sender, SMALL, tag_of(0, sent), soon()), 0);
@@ -217,7 +197,7 @@ CASE(13, one_loan_at_a_time)
 {
     struct two two;
     struct wherry_loan loan, second;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(post(subject, two.sender, SMALL, 1, soon()), 0);
     test_is(post(subject, two.sender, SMALL, 2, soon()), 0);
     test_is(wherry_channel_borrow(two.receiver, &loan, soon()), 1);
@@ -236,7 +216,7 @@ CASE(13, another_thread_waits_for_the_loan)
     struct two two;
     struct wherry_loan loan;
     struct worker worker;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(post(subject, two.sender, SMALL, tag_of(0, 1), soon()), 0);
     test_is(post(subject, two.sender, SMALL, tag_of(0, 2), soon()), 0);
     test_is(wherry_channel_borrow(two.receiver, &loan, soon()), 1);
@@ -260,7 +240,7 @@ CASE(13, big_and_empty_loans, .frames = NONE | LENGTH | LINE | NUL)
     struct two two;
     struct worker worker;
     struct wherry_loan loan;
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     size_t limit = site_limit(&two.site), size = limit < 1 << 20 ? limit : 1 << 20;
     struct errand errand = to_send(subject, two.sender, size, tag_of(0, 1), soon());
     worker_start(&worker, errand_send, &errand);
@@ -283,7 +263,7 @@ CASE(13, a_borrow_in_vain)
 {
     struct two two;
     struct wherry_loan loan = {.data = &two};
-    two_init(&two, subject);
+    two_init(&two, subject, 4096);
     test_is(wherry_channel_borrow(two.receiver, &loan, WHERRY_NOW), -EAGAIN);
     test_is(wherry_channel_borrow(two.receiver, &loan, quiet()), -ETIMEDOUT);
     must(loan.data == &two, "a failed borrow wrote to the loan");

@@ -107,6 +107,7 @@ static int bare_socket(struct site *site)
             return fd;
         close(fd);
     }
+    must(false, "there is a socket at %s, and none of ours is let in: %s", site->path, strerror(errno));
     return -1;
 }
 

@@ -40,6 +40,7 @@ static const struct {
     {"unix+seqpacket", "unix+seqpacket:@{name}", "unix+seqpacket@", false, 0, 0},
     {"unix+dgram", "unix+dgram:@{name}?uid=any", "unix+dgram@", false, 0, 0},
     {"fd", "fd:{fds}", "fd(socket)", true, WHERRY_TRAIT_PEER, 0}, /* who is there is known, and it goes both ways */
+    {"shm", "shm://{name}?share=0", "shm(share)", false, 0, 0},
 };
 
 /* Before any test runs there is no test to fail. */
@@ -99,7 +100,7 @@ static bool concerns(const struct clause_case *c, const struct subject *subject)
     unsigned wanted = c->frames ? c->frames : NONE | LENGTH;
     uint64_t bits = subject->bits;
     return (wanted & subject->frame) && (bits & c->needs) == c->needs && !(bits & c->lacks) &&
-           (!c->option || has_option(subject, c->option));
+           (!c->option || has_option(subject, c->option)) && (!c->when || c->when(subject));
 }
 
 static void add_runs(const struct subject *subject)

@@ -43,6 +43,8 @@ struct clause_case {
     uint64_t needs;  /* traits that must be there, all ... */
     uint64_t lacks;  /* ... and that must not, any, or the case is another's */
     unsigned option; /* WHERRY__OPTION_... that the transport must have a use for */
+    /* what no trait says, if not NULL: where it is false there is no case, rather than one that passes quietly */
+    bool (*when)(const struct subject *subject);
     struct clause_case *next;
 };
 
@@ -124,6 +126,10 @@ int site_verdict(const struct site *site, size_t size);
 /* Whether a second receiver at the same place is refused.  (Of several receivers at one sender the sender listens.) */
 bool one_place(const struct subject *subject);
 
+/* Whether another process gets in while the host is in no call.  Not where the host hands the object over: shm with
+ * share=, whose own tests are in unit/test_ring_door.c. */
+bool comes_in_alone(const struct subject *subject);
+
 /* Whether seats are opened by an address that any process can use at any time. */
 bool addressed(const struct subject *subject);
 
@@ -157,6 +163,15 @@ struct crate {
 void crate_init(struct crate *crate, const struct subject *subject, size_t capacity);
 void crate_fini(struct crate *crate);
 int take(struct wherry_channel *receiver, struct crate *crate, wherry_time deadline);
+
+/* A site with both seats taken, and a crate for messages of up to `capacity` bytes. */
+struct two {
+    struct site site;
+    struct wherry_channel *sender, *receiver;
+    struct crate crate;
+};
+void two_init(struct two *two, const struct subject *subject, size_t capacity);
+void two_fini(struct two *two);
 
 /* Take exactly this message, soon. */
 void expect(struct wherry_channel *receiver, struct crate *crate, size_t size, uint64_t tag);

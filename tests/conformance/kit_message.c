@@ -98,6 +98,20 @@ void crate_fini(struct crate *crate)
     crate->data = NULL;
 }
 
+void two_init(struct two *two, const struct subject *subject, size_t capacity)
+{
+    site_init(&two->site, subject);
+    open_two(&two->site, &two->sender, &two->receiver);
+    crate_init(&two->crate, subject, capacity);
+}
+
+void two_fini(struct two *two)
+{
+    crate_fini(&two->crate);
+    close_two(two->sender, two->receiver);
+    site_fini(&two->site);
+}
+
 int take(struct wherry_channel *receiver, struct crate *crate, wherry_time deadline)
 {
     int result = wherry_channel_receive_info(receiver, crate->data, crate->capacity, &crate->info, deadline);

@@ -30,6 +30,11 @@ bool one_place(const struct subject *subject)
     return !HAS(MANY_RECEIVERS) || HAS(LISTENS);
 }
 
+bool comes_in_alone(const struct subject *subject)
+{
+    return strstr(subject->sample, "share=") == NULL;
+}
+
 bool addressed(const struct subject *subject)
 {
     return !HAS(PAIR) && !HAS(DESCRIPTOR);

@@ -1,5 +1,5 @@
 /* tests/crash/test_ring_random.c - owns a thousand deaths at random: whoever uses a ring is killed at any time and
- * comes again.
+ * comes again; and thousands of times that one leaves a ring while another comes.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -8,6 +8,7 @@
  * WHERRY_KILLS says how many. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -279,4 +280,290 @@ TEST_WITH(a_thousand_deaths_in_a_ring_that_stays, .seconds = 300)
 TEST_WITH(deaths_in_a_ring_that_comes_and_goes, .seconds = 300)
 {
     run_company(false, kills_wanted() / 3);
+}
+
+/* ---- one leaves, another comes ---- */
+
+enum change { LAST_SENDER, LAST_RECEIVER, LAST_USER };
+enum { ROUNDS = TEST_SANITIZED ? 300 : 1500, MOST_SENT = 1 << 20, WORDS = 40 };
+
+struct turnover {
+    enum change change;
+    unsigned parties;
+    char url[200];
+    _Atomic unsigned arrived;
+    _Atomic unsigned opened, parted; /* round + 1: the newcomer is in; how many have done their part, in all */
+    _Atomic unsigned together;       /* round + 1: the newcomer was in before the other began to leave */
+    _Atomic unsigned accepted;       /* LAST_RECEIVER: messages */
+    _Atomic unsigned sent_in;        /* round + 1: no more of it will be sent */
+    _Atomic unsigned taken;
+    _Atomic unsigned both, ends, refused; /* for the report */
+    _Atomic uint8_t came[MOST_SENT];
+    _Atomic unsigned complaints;
+    char complaint[400];
+};
+
+static void object(struct turnover *turnover, const char *what, unsigned round, long long detail)
+{
+    if (atomic_fetch_add(&turnover->complaints, 1) == 0)
+        snprintf(turnover->complaint, sizeof turnover->complaint, "round %u: %s: %lld, %s", round, what, detail,
+                 detail < 0 ? wherry_why() : "");
+}
+
+/* All of them are here; false: something went wrong. */
+static bool meet(struct turnover *turnover, unsigned round)
+{
+    unsigned parties = turnover->parties, target = (turnover->arrived++ / parties + 1) * parties;
+    wherry_time deadline = wherry_after(20 * WHERRY_SECOND);
+    for (unsigned i = 1; turnover->arrived < target && !turnover->complaints; i++)
+        if (i % 512 == 0) {
+            sched_yield(); /* a machine with fewer processors than parties */
+            if (wherry_now() > deadline)
+                object(turnover, "somebody hangs", round, 0);
+        }
+    return !turnover->complaints;
+}
+
+/* Each to a processor of its own, where there are two. */
+static void pin(unsigned who)
+{
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    for (unsigned cpu = 0, seen = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &all) && seen++ == who) {
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof one, &one);
+            return;
+        }
+}
+
+static void tarry(uint32_t *random, uint32_t most)
+{
+    *random = *random * 1664525u + 1013904223u;
+    for (volatile uint32_t left = (*random >> 8) % most; left > 0; left--)
+        ;
+}
+
+static int tell_one(struct wherry_channel *sender, uint32_t number)
+{
+    uint8_t data[WORDS];
+    pattern_fill(data, sizeof data, number);
+    struct wherry_message message = {.data = data, .size = sizeof data, .type = number + 1};
+    return wherry_channel_send_message(sender, &message, 0, test_deadline());
+}
+
+/* 1 and noted, or what receive says. */
+static int hear_one(struct turnover *turnover, struct wherry_channel *receiver, unsigned round, wherry_time deadline)
+{
+    uint8_t data[WORDS];
+    struct wherry_info info;
+    int result = wherry_channel_receive_info(receiver, data, sizeof data, &info, deadline);
+    if (result != 1)
+        return result;
+    uint32_t number = (uint32_t)info.type - 1;
+    if (number >= MOST_SENT || info.size != WORDS || !pattern_is(data, WORDS, number))
+        object(turnover, "a message that nobody sent", round, (long long)info.type);
+    else if (turnover->came[number]++)
+        object(turnover, "a message came twice", round, number);
+    turnover->taken++;
+    return 1;
+}
+
+/* All that was accepted in this round. */
+static void hear_the_rest(struct turnover *turnover, struct wherry_channel *receiver, unsigned round)
+{
+    wherry_time deadline = test_deadline();
+    while (!turnover->complaints && (turnover->sent_in != round + 1 || turnover->taken < turnover->accepted)) {
+        int result = hear_one(turnover, receiver, round, wherry_after(WHERRY_MILLISECOND));
+        if (result == 0)
+            object(turnover, "an end, and the sender is there", round, 0);
+        else if (result < 0 && result != -ETIMEDOUT && result != -EAGAIN)
+            object(turnover, "a receive failed", round, result);
+        else if (wherry_now() > deadline)
+            object(turnover, "messages are lost", round, (long long)turnover->accepted - turnover->taken);
+    }
+}
+
+static void leave(struct turnover *turnover, struct wherry_channel **channel, unsigned round)
+{
+    if (turnover->change == LAST_SENDER && tell_one(*channel, 3 * round) < 0)
+        object(turnover, "the last message of one that leaves", round, -EPIPE);
+    if (turnover->change == LAST_RECEIVER && hear_one(turnover, *channel, round, WHERRY_NOW) == 0)
+        object(turnover, "an end, and the sender is there", round, 0);
+    if (turnover->opened == round + 1) {
+        turnover->together = round + 1;
+        turnover->both++;
+    }
+    wherry_channel_close(*channel, WHERRY_NOW);
+    *channel = NULL;
+    turnover->parted++;
+}
+
+static void come(struct turnover *turnover, struct wherry_channel **channel, unsigned round)
+{
+    enum wherry_role role = turnover->change == LAST_SENDER ? WHERRY_SEND : WHERRY_RECEIVE;
+    int result = wherry_channel_open(turnover->url, role, NULL, test_deadline(), channel);
+    turnover->opened = round + 1;
+    turnover->parted++;
+    if (result < 0) {
+        *channel = NULL;
+        object(turnover, "one that comes", round, result);
+        return;
+    }
+    for (unsigned i = 1; turnover->change == LAST_SENDER && i < 3; i++)
+        if ((result = tell_one(*channel, 3 * round + i)) < 0)
+            object(turnover, "a send of one that came", round, result);
+    if (turnover->change == LAST_RECEIVER)
+        hear_the_rest(turnover, *channel, round);
+}
+
+/* The name leads to the newcomer's ring: a message goes there, and its sender's end. */
+static void try_the_name(struct turnover *turnover, struct wherry_channel *receiver, unsigned round)
+{
+    int result;
+    if (receiver) {
+        if ((result = hear_one(turnover, receiver, round, test_deadline())) != 1)
+            object(turnover, "a message for one that came", round, result);
+        else if ((result = hear_one(turnover, receiver, round, test_deadline())) != 0)
+            object(turnover, "the end behind it", round, result);
+        return;
+    }
+    struct wherry_channel *sender;
+    if ((result = wherry_channel_open(turnover->url, WHERRY_SEND, NULL, test_deadline(), &sender)) < 0) {
+        object(turnover, "a sender to one that came", round, result);
+        return;
+    }
+    if ((result = tell_one(sender, round)) < 0)
+        object(turnover, "a send to one that came", round, result);
+    wherry_channel_close(sender, WHERRY_NOW);
+}
+
+static void take_turns(struct turnover *turnover, unsigned who)
+{
+    struct wherry_channel *channel = NULL;
+    uint32_t random = who + 1;
+    pin(who);
+    if (who == 0)
+        test_ok(wherry_channel_open(turnover->url, turnover->change == LAST_SENDER ? WHERRY_SEND : WHERRY_RECEIVE, NULL,
+                                    test_deadline(), &channel));
+    for (unsigned round = 0; round < ROUNDS && meet(turnover, round); round++) {
+        bool leaves = round % 2 == who;
+        tarry(&random, leaves ? 60000 : 20000); /* to leave is quicker than to come */
+        if (leaves)
+            leave(turnover, &channel, round);
+        else
+            come(turnover, &channel, round);
+        if (!meet(turnover, round))
+            break;
+        if (turnover->change == LAST_USER)
+            try_the_name(turnover, channel, round);
+    }
+    wherry_channel_close(channel, WHERRY_NOW);
+}
+
+static void first_player(void *argument)
+{
+    take_turns(argument, 0);
+}
+
+static void second_player(void *argument)
+{
+    take_turns(argument, 1);
+}
+
+/* It receives all the time: three messages, and an end only if the one left before the other had come. */
+static void stay_to_receive(struct turnover *turnover, struct wherry_channel *receiver)
+{
+    unsigned ends = 0;
+    for (unsigned round = 0; round < ROUNDS && meet(turnover, round); round++) {
+        for (unsigned i = 0; i < 3 && !turnover->complaints;) {
+            int result = hear_one(turnover, receiver, round, round % 2 ? WHERRY_NOW : test_deadline());
+            if (result < 0 && result != -EAGAIN)
+                object(turnover, "a message is lost", round, result);
+            i += result == 1;
+            ends += result == 0;
+        }
+        if (!meet(turnover, round))
+            break;
+        if (ends > 0 && turnover->together == round + 1)
+            object(turnover, "an end, and there was a sender all the time", round, ends);
+        if (ends > 1)
+            object(turnover, "more than one end", round, ends);
+        turnover->ends += ends;
+        ends = 0;
+        for (unsigned i = 0; i < 3; i++)
+            if (turnover->came[3 * round + i] != 1)
+                object(turnover, "a message is lost", round, i);
+    }
+}
+
+/* It sends all the time. */
+static void stay_to_send(struct turnover *turnover, struct wherry_channel *sender)
+{
+    uint32_t random = 7;
+    for (unsigned round = 0; round < ROUNDS && meet(turnover, round); round++) {
+        unsigned refused = 0;
+        for (bool last = false; !last && turnover->accepted < MOST_SENT && !turnover->complaints;) {
+            last = turnover->parted == 2 * (round + 1);
+            int result = tell_one(sender, turnover->accepted); /* one that is refused gives its number to the next */
+            if (result == 0)
+                turnover->accepted++;
+            else if (result == -EPIPE)
+                refused++;
+            else
+                object(turnover, "a send", round, result);
+            tarry(&random, 12000);
+        }
+        turnover->sent_in = round + 1;
+        if (!meet(turnover, round))
+            break;
+        if (refused > 0 && turnover->together == round + 1)
+            object(turnover, "nobody left to receive, and there was a receiver all the time", round, refused);
+        turnover->refused += refused;
+    }
+}
+
+static const char *const changes[] = {"last_sender", "last_receiver", "last_user"};
+
+static size_t change_count(void)
+{
+    return sizeof changes / sizeof changes[0];
+}
+
+static const char *change_name(size_t index)
+{
+    return changes[index];
+}
+
+TEST_WITH(one_comes_as_the_other_leaves, .count = change_count, .entry = change_name, .seconds = 120)
+{
+    struct turnover *turnover = test_shared(sizeof *turnover);
+    struct wherry_channel *channel = NULL;
+    char path[200];
+    turnover->change = (enum change)index;
+    turnover->parties = index == LAST_USER ? 2 : 3;
+    snprintf(turnover->url, sizeof turnover->url, "shm://%s?capacity=65536&places=8", test_word());
+    wherry_time began = wherry_now();
+    if (index == LAST_SENDER)
+        test_ok(wherry_channel_open(turnover->url, WHERRY_RECEIVE, NULL, test_deadline(), &channel));
+    pid_t first = test_fork(first_player, turnover), second = test_fork(second_player, turnover);
+    if (index == LAST_SENDER) {
+        stay_to_receive(turnover, channel);
+    } else if (index == LAST_RECEIVER) {
+        test_ok(wherry_channel_open(turnover->url, WHERRY_SEND, NULL, test_deadline(), &channel));
+        stay_to_send(turnover, channel);
+    }
+    test_join_by(first, wherry_after(60 * WHERRY_SECOND));
+    test_join_by(second, wherry_after(60 * WHERRY_SECOND));
+    wherry_channel_close(channel, WHERRY_NOW);
+    snprintf(path, sizeof path, "/dev/shm/wherry-%u/%s", (unsigned)geteuid(), test_word());
+    printf("# %s: %u rounds, in %u both were there; %u ends, %u sends to nobody, %u messages; %lld ms\n",
+           changes[index], (unsigned)ROUNDS, turnover->both, turnover->ends, turnover->refused, turnover->taken,
+           (long long)((wherry_now() - began) / WHERRY_MILLISECOND));
+    fflush(stdout);
+    ck_assert_msg(turnover->complaints == 0, "%u complaints: %s", turnover->complaints, turnover->complaint);
+    ck_assert_msg(access(path, F_OK) != 0, "%s is left behind", path);
+    munmap(turnover, sizeof *turnover);
 }

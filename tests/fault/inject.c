@@ -53,8 +53,7 @@ void inject_init(void)
     (void)fail_close;
 }
 
-/* ---- allocations
- * --------------------------------------------------------------------------------------------------- */
+/* ---- allocations ----------------------------------------------------------------------------------------------- */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -92,8 +91,7 @@ char *__wrap_strndup(const char *text, size_t size)
     return hit(INJECT_strndup) ? NULL : __real_strndup(text, size);
 }
 
-/* ---- arming
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- arming ---------------------------------------------------------------------------------------------------- */
 
 const char *inject_name(size_t call)
 {

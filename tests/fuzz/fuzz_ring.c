@@ -26,8 +26,7 @@
 
 enum { CAPACITY = 4096, ENDS = 4, GUARDS = 512, PAGE = 4096, LANES = 4 };
 
-/* ---- memory around the mappings that traps
- * ------------------------------------------------------------------------------ */
+/* ---- memory around the mappings that traps --------------------------------------------------------------------- */
 
 static struct wherry__sys real;
 static struct {
@@ -58,8 +57,7 @@ static void remove_guards(void)
     }
 }
 
-/* ---- the hostile peer
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the hostile peer ------------------------------------------------------------------------------------------ */
 
 static struct {
     uint8_t *bytes; /* the ring's file: what it really is, whatever the endpoints were told */
@@ -190,8 +188,7 @@ static void stop_meddler(void)
     meddler.runs = false;
 }
 
-/* ---- the calls
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------------------------- */
 
 static struct wherry_channel *ends[ENDS]; /* the first two receive, the others send */
 static struct wherry_loan loans[ENDS];
@@ -203,7 +200,7 @@ static wherry_time soon(struct fuzz_input *input)
 {
     unsigned what = fuzz_byte(input);
     wherry_time deadline = what % 8 ? WHERRY_NOW : wherry_after((wherry_time)(what >> 3) * 100 * WHERRY_MICROSECOND);
-    latest = (deadline == WHERRY_NOW ? wherry_now() : deadline) + 2 * WHERRY_SECOND; /* one, and one for a busy machine */
+    latest = (deadline == WHERRY_NOW ? wherry_now() : deadline) + 2 * WHERRY_SECOND; /* and for a busy machine */
     return deadline;
 }
 
@@ -332,10 +329,7 @@ static void call(unsigned what, struct fuzz_input *input)
         send_with(i, how, input);
 }
 
-/* ---- one run
- *
- *
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------------------------- */
 
 static void start_once(void)
 {

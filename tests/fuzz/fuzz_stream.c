@@ -24,8 +24,7 @@ enum { LENGTH, LINE, NUL, FIXED, RAW };
 
 static uint8_t stream[MOST + 80000];
 
-/* ---- what is sent
- * -------------------------------------------------------------------------------------------------- */
+/* ---- what is sent ---------------------------------------------------------------------------------------------- */
 
 static size_t put_part(uint8_t *to, struct fuzz_input *input, unsigned what)
 {
@@ -76,8 +75,7 @@ static size_t build(struct fuzz_input *input)
     return filled < MOST ? filled : MOST;
 }
 
-/* ---- what comes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what comes ------------------------------------------------------------------------------------------------ */
 
 struct outcome {
     size_t count, bytes;

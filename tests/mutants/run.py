@@ -1,7 +1,7 @@
 # tests/mutants/run.py SOURCE [--seconds=N] [--only=FILE[:LINE]] [--kind=KIND] [--from=N] [--list] - does any test notice a mistake in src/ring?
 #
 # SPDX-License-Identifier: MIT
-"""Makes mutants of src/ring/*.c, one at a time, in a scratch copy: a memory order weakened, a barrier, a store or a wake-up left out,
+"""Makes mutants of src/ring, one at a time, in a scratch copy: a memory order weakened, a barrier, a store or a wake-up left out,
 a compare-and-swap that does not compare, a check that always or never holds.  Builds each, runs the quick tests of shm: until one
 fails, and prints what caught it; README.md here says why those that survive do.  For as long as --seconds says mutants are
 taken in an order that is random but the same each time, each kind in its turn.  By hand, or by ./check --long."""
@@ -72,7 +72,7 @@ def mutants_of(path):
     for m in re.finditer(r"^ +(wherry__barrier_(?:all|light)\([^;]*\);)", code, re.M):
         add(m.start(1), m.end(1), "barrier", ";")
     for m in re.finditer(r"^ +((?:wherry__futex_ring|wherry__ring_wake_\w+|wake_\w+|ring_bell|atomic_store_explicit|atomic_fetch_\w+"
-                         r"|atomic_store|go_outside|free_lanes|desert|let_lane_go)\([^;]*\);)", code, re.M):
+                         r"|atomic_store|(?:ring_)?go_outside|free_lanes|desert|let_lane_go)\([^;]*\);)", code, re.M):
         add(m.start(1), m.end(1), "left out", ";")
     for m in re.finditer(r"atomic_compare_exchange_strong(?:_explicit)?(?=\()", code):
         end = closing(code, m.end())
@@ -133,6 +133,15 @@ class Tree:
     def compile(self, file, tsan):
         compiler = ["clang"] if tsan else ["gcc"]
         self.run(compiler + CFLAGS + (TSAN if tsan else []) + ["-c", file, "-o", self.object_of(file, tsan)])
+
+    def compile_all_with(self, file):
+        """The file, or all that a header of src/ring is in."""
+        files = [file]
+        if file.suffix == ".h":
+            files = [f for f in self.directory.glob("src/*/*.c") if f.parent == file.parent or '"ring/' in f.read_text()]
+        for one in files:
+            for tsan in (False, True):
+                self.compile(one, tsan)
 
     def link(self, program):
         own = self.files_of(program)
@@ -255,7 +264,7 @@ def main():
     if options.skip or not shutil.which("clang") or not shutil.which("gcc"):
         print("mutants are tested in the build with gcc alone" if options.skip else "needs gcc and clang")
         return 77
-    mutants = [m for f in sorted((options.source / "src/ring").glob("*.c")) for m in mutants_of(f)
+    mutants = [m for f in sorted((options.source / "src/ring").glob("*.[ch]")) for m in mutants_of(f)
                if options.only in f"{m.file}:{m.line}" and options.kind in m.kind]
     if options.list:
         for m in mutants:
@@ -273,15 +282,13 @@ def main():
             kept = file.read_text()
             file.write_text(m.text)
             try:
-                for tsan in (False, True):
-                    tree.compile(file, tsan)
+                tree.compile_all_with(file)
                 verdict = test(tree, usual)
             except subprocess.CalledProcessError:
                 verdict = "not built"
             finally:
                 file.write_text(kept)
-                for tsan in (False, True):
-                    tree.compile(file, tsan)
+                tree.compile_all_with(file)
             outcome = "survived" if verdict is None else "not built" if verdict == "not built" else "caught"
             results[m.kind][outcome] += 1
             print(f"{outcome:9} {m.file}:{m.line} {m.kind}: {m.old[:70]}{'' if verdict is None else '  <- ' + verdict}", flush=True)

@@ -202,6 +202,19 @@ TEST(child_too_slow)
     test_join_by(test_fork(sleep_long, NULL), WHERRY_NOW);
 }
 
+static void sleep_on(__attribute__((unused)) void *argument)
+{
+    for (;;)
+        pause();
+}
+
+TEST_WITH(child_that_sleeps_on, .leaves = TEST_LEAVES_PROCESSES)
+{
+    pid_t child = test_fork(sleep_on, NULL);
+    test_until_asleep(child);
+    test_until_woken(child, 1);
+}
+
 TEST(crash)
 {
     raise(SIGSEGV);

@@ -38,8 +38,7 @@ TEST(defaults)
     wherry__config_fini(&config); /* twice is fine */
 }
 
-/* ---- values in the URL
- * --------------------------------------------------------------------------------------------- */
+/* ---- values in the URL ----------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* the option, on a transport that has a use for it */
@@ -156,8 +155,7 @@ TEST_TABLE(values_in_the_url, values)
     wherry__config_fini(&config);
 }
 
-/* ---- the struct, and both
- * ------------------------------------------------------------------------------------------- */
+/* ---- the struct, and both -------------------------------------------------------------------------------------- */
 
 TEST(the_struct_says_the_same_as_the_url)
 {
@@ -297,8 +295,7 @@ TEST(a_struct_of_an_older_version)
     wherry__config_fini(&config);
 }
 
-/* ---- schemes, roles, sides
- * ---------------------------------------------------------------------------------------- */
+/* ---- schemes, roles, sides ------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* the URL */

@@ -160,8 +160,7 @@ TEST(sizes_over_max_message_are_bad)
     ck_assert_int_eq(decode(&length, header, sizeof header, &frame), WHERRY__FRAME_BAD);
 }
 
-/* ---- the others
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the others ------------------------------------------------------------------------------------------------ */
 
 TEST(delimiters_are_looked_for_once)
 {
@@ -197,8 +196,7 @@ TEST(fixed_and_raw)
     ck_assert_uint_eq(frame.needed, 1);
 }
 
-/* ---- finding the next frame
- * ---------------------------------------------------------------------------------------- */
+/* ---- finding the next frame ------------------------------------------------------------------------------------ */
 
 TEST(resync_finds_the_next_frame_behind_anything)
 {

@@ -79,6 +79,7 @@ static const struct bad bad[] = {
     {"gate_shut_by_a_failed_child", "the child says no"},
     {"child_killed", "was killed by signal 9"},
     {"child_too_slow", "had not ended by its deadline"},
+    {"child_that_sleeps_on", "which was to wake up, sleeps on"},
     {"crash", "signal 11"},
     {"too_slow", "timeout expired"},
 };
@@ -218,6 +219,22 @@ TEST(sleeping_children_are_seen_and_killed)
     pid_t child = test_fork(sleep_for_ever, NULL);
     test_until_asleep(child);
     ck_assert_int_ge(test_wakeups_of(child), 0);
+    test_kill(child);
+}
+
+static void tick(__attribute__((unused)) void *argument)
+{
+    for (;;)
+        test_sleep(10 * WHERRY_MILLISECOND);
+}
+
+TEST(ticks_of_a_child_are_waited_for)
+{
+    pid_t child = test_fork(tick, NULL);
+    test_until_asleep(child);
+    long before = test_wakeups_of(child);
+    test_until_woken(child, 4);
+    ck_assert_int_ge(test_wakeups_of(child) - before, 4);
     test_kill(child);
 }
 

@@ -146,8 +146,7 @@ TEST(max_memory_bounds_all_senders_together)
     teardown();
 }
 
-/* ---- the proof of life
- * --------------------------------------------------------------------------------------------- */
+/* ---- the proof of life ----------------------------------------------------------------------------------------- */
 
 static void own_half(void *argument)
 {

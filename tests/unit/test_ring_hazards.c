@@ -173,8 +173,7 @@ TEST_TABLE(h8_a_hole_punched_while_a_message_is_read, holes)
     }
 }
 
-/* ---- H11, H67: what others put there
- * ------------------------------------------------------------------------------- */
+/* ---- H11, H67: what others put there ----------------------------------------------------------------------------- */
 
 enum planted { OF_ANOTHER_USER, WIDE_OPEN, ENTERED_BY_OTHERS, LINK_ELSEWHERE, DANGLING, A_FILE };
 static const struct {
@@ -352,8 +351,7 @@ TEST(h11_no_umask_makes_the_ring_unusable_to_its_own_user)
     test_join(test_fork(h11_tight_umask, NULL));
 }
 
-/* ---- H13: a file that is no ring of ours
- * ----------------------------------------------------------------------------- */
+/* ---- H13: a file that is no ring of ours ------------------------------------------------------------------------- */
 
 enum bad {
     OTHER_VERSION,
@@ -449,8 +447,7 @@ TEST(h13_the_sentence_names_the_damaged_file)
     snprintf(words, sizeof words, "remove %s", ring_path());
     ring_refused(ring_url("places=3"), WHERRY_RECEIVE, WHERRY_NOW, -EBADMSG, words);
     const char *behind = strstr(wherry_why(), words) + strlen(words);
-    ck_assert_msg(*behind == '\0' || *behind == ' ' || *behind == ';', "the path in \"%s\" is not the file's",
-                  wherry_why());
+    ck_assert_msg(*behind == '\0' || strchr(" ,;", *behind), "the path in \"%s\" is not the file's", wherry_why());
     ck_assert_int_eq(unlink(ring_path()), 0);
 }
 

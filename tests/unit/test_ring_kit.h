@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -94,6 +95,65 @@ static inline void ring_expect_nothing(struct wherry_channel *receiver, wherry_t
     uint64_t got;
     int result = wherry_channel_receive(receiver, &got, sizeof got, NULL, deadline);
     ck_assert_msg(result == -EAGAIN || result == -ETIMEDOUT, "%d came instead of nothing", result);
+}
+
+/* Nothing comes for longer than a tick, not even an end: the receiver has looked at who is alive, and waits on.  What
+ * does not happen shows in nothing but time. */
+static inline void ring_expect_nothing_at_a_tick(struct wherry_channel *receiver)
+{
+    ring_expect_nothing(receiver, wherry_after(2 * (wherry_time)RING_TICK));
+}
+
+/* The two ways to wait. */
+static const struct ring_way {
+    const char *name;
+    bool polls;
+} ring_ways[] __attribute__((unused)) = {{"blocked", false}, {"polling", true}};
+
+/* Until poll(2) has something to say of `fd`; false: not by the deadline. */
+static inline bool ring_poll(int fd, wherry_time deadline)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    wherry_time left = deadline - wherry_now();
+    int ready = left <= 0 ? 0 : poll(&entry, 1, (int)(left / WHERRY_MILLISECOND));
+    return ready > 0 || (ready < 0 && errno == EINTR);
+}
+
+/* One receive, blocked in the call or in poll(2).  Who polls does not look again when nothing woke it: that would hide
+ * that nothing did. */
+static inline int ring_receive(struct wherry_channel *receiver, bool polls, uint64_t *got, wherry_time deadline)
+{
+    int result;
+    if (!polls)
+        return wherry_channel_receive(receiver, got, sizeof *got, NULL, deadline);
+    int fd = wherry_channel_receive_fd(receiver);
+    while ((result = wherry_channel_receive(receiver, got, sizeof *got, NULL, WHERRY_NOW)) == -EAGAIN)
+        if (!ring_poll(fd, deadline))
+            return -ETIMEDOUT;
+    return result;
+}
+
+/* The same for a send. */
+static inline int ring_send(struct wherry_channel *sender, bool polls, const void *data, size_t size,
+                            wherry_time deadline)
+{
+    int result;
+    if (!polls)
+        return wherry_channel_send(sender, data, size, deadline);
+    int fd = wherry_channel_send_fd(sender);
+    while ((result = wherry_channel_send(sender, data, size, WHERRY_NOW)) == -EAGAIN)
+        if (!ring_poll(fd, deadline))
+            return -ETIMEDOUT;
+    return result;
+}
+
+/* Stop a child, and wait until it stands still. */
+static inline void ring_stop(pid_t child)
+{
+    int status;
+    ck_assert_int_eq(kill(child, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+    ck_assert(WIFSTOPPED(status));
 }
 
 /* A /dev/shm of this test's process alone, with these options of tmpfs(5); skips without the privilege. */

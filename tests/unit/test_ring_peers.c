@@ -2,8 +2,6 @@
  * from where.
  *
  * SPDX-License-Identifier: MIT */
-#include <poll.h>
-
 #include "unit/test_ring_kit.h"
 
 struct cast {
@@ -29,26 +27,6 @@ static void end_cast(struct cast *cast)
     test_gate_fini(&cast->next);
 }
 
-/* One receive, blocked in the call or in poll(2) with nothing else to end it. */
-static int receive_one(struct wherry_channel *receiver, bool polls, uint64_t *got, wherry_time deadline)
-{
-    if (!polls)
-        return wherry_channel_receive(receiver, got, sizeof *got, NULL, deadline);
-    struct pollfd entry = {.fd = wherry_channel_receive_fd(receiver), .events = POLLIN};
-    for (;;) {
-        int result = wherry_channel_receive(receiver, got, sizeof *got, NULL, WHERRY_NOW);
-        wherry_time left = deadline - wherry_now();
-        if (result != -EAGAIN || left <= 0)
-            return result;
-        poll(&entry, 1, (int)(left / WHERRY_MILLISECOND));
-    }
-}
-
-static const struct {
-    const char *name;
-    bool polls;
-} ways[] = {{"blocked", false}, {"polling", true}};
-
 /* ---- actors ------------------------------------------------------------------------------------------------------ */
 
 static void send_one_and_pause(void *argument)
@@ -67,10 +45,10 @@ static void receive_one_and_the_end(void *argument)
     uint64_t got;
     struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
     test_gate_open(&cast->ready);
-    test_is(receive_one(receiver, cast->polls, &got, test_deadline()), 1);
+    test_is(ring_receive(receiver, cast->polls, &got, test_deadline()), 1);
     ck_assert_uint_eq(got, 1);
     test_gate_open(&cast->go);
-    test_is(receive_one(receiver, cast->polls, &got, test_deadline()), 0);
+    test_is(ring_receive(receiver, cast->polls, &got, test_deadline()), 0);
     ring_close(receiver);
 }
 
@@ -85,8 +63,7 @@ static void borrow_and_pause(void *argument)
     ring_pause();
 }
 
-/* ---- H12, H14: what is left
- * -------------------------------------------------------------------------------------------- */
+/* ---- H12, H14: what is left -------------------------------------------------------------------------------------- */
 
 static void open_all_and_pause(void *argument)
 {
@@ -126,10 +103,10 @@ TEST(h12_h14_nothing_stops_the_run_after_a_kill_and_nothing_is_left)
     end_cast(cast);
 }
 
-TEST_TABLE(h12_the_sender_is_killed_and_what_it_sent_arrives, ways)
+TEST_TABLE(h12_the_sender_is_killed_and_what_it_sent_arrives, ring_ways)
 {
     struct cast *cast = make_cast();
-    cast->polls = ways[index].polls;
+    cast->polls = ring_ways[index].polls;
     pid_t receiver = test_fork(receive_one_and_the_end, cast);
     test_gate_wait(&cast->ready);
     pid_t sender = test_fork(send_one_and_pause, cast);
@@ -157,8 +134,7 @@ TEST(h12_the_receiver_is_killed_and_the_sender_is_told)
     end_cast(cast);
 }
 
-/* ---- redelivery
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- redelivery -------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -190,10 +166,10 @@ TEST_TABLE(a_killed_borrowers_message_is_given_again_or_counted, heirs)
     struct wherry_channel *other = heirs[index].others ? ring_open(ring_url(""), WHERRY_RECEIVE) : NULL;
     if (heirs[index].polls)
         ck_assert_int_ge(wherry_channel_receive_fd(receiver), 0);
-    ring_expect_nothing(receiver, wherry_after(120 * WHERRY_MILLISECOND)); /* it lives */
+    ring_expect_nothing_at_a_tick(receiver); /* it lives */
     test_kill(borrower);
     if (heirs[index].polls) {
-        test_is(receive_one(receiver, true, &got, test_deadline()), 1);
+        test_is(ring_receive(receiver, true, &got, test_deadline()), 1);
         ck_assert_uint_eq(got, heirs[index].drops ? 2 : 1);
     } else {
         test_is(wherry_channel_receive_info(receiver, &got, sizeof got, &info, test_deadline()), 1);
@@ -215,16 +191,7 @@ TEST_TABLE(a_killed_borrowers_message_is_given_again_or_counted, heirs)
     end_cast(cast);
 }
 
-/* ---- H20: stopped processes
- * ----------------------------------------------------------------------------------------------- */
-
-static void stop(pid_t child)
-{
-    int status;
-    kill(child, SIGSTOP);
-    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
-    ck_assert(WIFSTOPPED(status));
-}
+/* ---- H20: stopped processes -------------------------------------------------------------------------------------- */
 
 TEST(h20_a_stopped_receiver_asleep_or_with_a_loan_holds_up_no_other)
 {
@@ -232,13 +199,13 @@ TEST(h20_a_stopped_receiver_asleep_or_with_a_loan_holds_up_no_other)
     pid_t asleep = test_fork(receive_one_and_the_end, cast), borrower = 0;
     test_gate_wait(&cast->ready);
     test_until_asleep(asleep);
-    stop(asleep);
+    ring_stop(asleep);
     struct wherry_channel *first = ring_open(ring_url(""), WHERRY_SEND);
     borrower = test_fork(borrow_and_pause, cast);
     test_gate_wait(&cast->ready);
     ring_put(first, 1);
     test_gate_wait(&cast->go);
-    stop(borrower);
+    ring_stop(borrower);
     ring_put(first, 1); /* behind the loan */
     struct wherry_channel *second = ring_open(ring_url(""), WHERRY_SEND);
     struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
@@ -246,7 +213,7 @@ TEST(h20_a_stopped_receiver_asleep_or_with_a_loan_holds_up_no_other)
         ring_put(second, i);
         ring_expect(receiver, i);
     }
-    ring_expect_nothing(receiver, wherry_after(100 * WHERRY_MILLISECOND)); /* the loan's lane waits */
+    ring_expect_nothing_at_a_tick(receiver); /* the loan's lane waits */
     kill(borrower, SIGKILL);
     kill(borrower, SIGCONT);
     test_kill(borrower);
@@ -267,7 +234,7 @@ TEST(h20_a_stopped_sender_holds_up_no_other_and_counts_as_alive)
     struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
     pid_t stopped = test_fork(send_one_and_pause, cast);
     test_gate_wait(&cast->ready);
-    stop(stopped);
+    ring_stop(stopped);
     ring_expect(receiver, 1);
     struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
     for (uint64_t i = 0; i < 300; i++) {
@@ -275,15 +242,14 @@ TEST(h20_a_stopped_sender_holds_up_no_other_and_counts_as_alive)
         ring_expect(receiver, i);
     }
     ring_close(sender);
-    ring_expect_nothing(receiver, wherry_after(200 * WHERRY_MILLISECOND));
+    ring_expect_nothing_at_a_tick(receiver);
     test_kill(stopped);
     ring_expect_end(receiver);
     ring_close(receiver);
     end_cast(cast);
 }
 
-/* ---- H25: the wake-up crosses processes
- * ------------------------------------------------------------------------------------ */
+/* ---- H25: the wake-up crosses processes -------------------------------------------------------------------------- */
 
 enum { ROUNDS = 20 };
 
@@ -296,14 +262,14 @@ static void note_each_arrival(void *argument)
         wherry_channel_receive_fd(receiver);
     test_gate_open(&cast->ready);
     for (int i = 0; i < ROUNDS; i++) {
-        test_is(receive_one(receiver, cast->polls, &got, test_deadline()), 1);
+        test_is(ring_receive(receiver, cast->polls, &got, test_deadline()), 1);
         cast->times[i] = wherry_now() - (wherry_time)got;
         test_gate_open(&cast->go);
     }
     ring_close(receiver);
 }
 
-/* Without a wake-up a sleeper looks every 50 ms: two of twenty messages would be seen this soon by chance. */
+/* Without a wake-up a sleeper looks once a tick, 60 ms: two of twenty messages would be seen this soon by chance. */
 static void expect_prompt(const struct cast *cast)
 {
     int prompt = 0;
@@ -312,10 +278,10 @@ static void expect_prompt(const struct cast *cast)
     ck_assert_msg(prompt >= ROUNDS / 2, "only %d of %d wake-ups came at once", prompt, ROUNDS);
 }
 
-TEST_TABLE(h25_a_message_wakes_a_receiver_of_another_process, ways)
+TEST_TABLE(h25_a_message_wakes_a_receiver_of_another_process, ring_ways)
 {
     struct cast *cast = make_cast();
-    cast->polls = ways[index].polls;
+    cast->polls = ring_ways[index].polls;
     pid_t receiver = test_fork(note_each_arrival, cast);
     test_gate_wait(&cast->ready);
     struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
@@ -335,15 +301,13 @@ static void wait_for_room(void *argument)
     struct cast *cast = argument;
     static const uint8_t data[1000];
     struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
-    struct pollfd entry = {.fd = cast->polls ? wherry_channel_send_fd(sender) : -1, .events = POLLIN};
+    if (cast->polls)
+        ck_assert_int_ge(wherry_channel_send_fd(sender), 0);
     for (int i = 0; i < ROUNDS; i++) {
         while (wherry_channel_send(sender, data, sizeof data, WHERRY_NOW) == 0)
             continue;
         test_gate_open(&cast->ready);
-        int result = cast->polls ? -EAGAIN : wherry_channel_send(sender, data, sizeof data, test_deadline());
-        while (result == -EAGAIN && (result = wherry_channel_send(sender, data, sizeof data, WHERRY_NOW)) == -EAGAIN)
-            ck_assert_int_ge(poll(&entry, 1, 10000), 1);
-        test_ok(result);
+        test_ok(ring_send(sender, cast->polls, data, sizeof data, test_deadline()));
         cast->times[i] = wherry_now() - cast->times[i];
         test_gate_open(&cast->go);
         test_gate_wait(&cast->next);
@@ -351,11 +315,11 @@ static void wait_for_room(void *argument)
     ring_close(sender);
 }
 
-TEST_TABLE(h25_room_wakes_a_sender_of_another_process, ways)
+TEST_TABLE(h25_room_wakes_a_sender_of_another_process, ring_ways)
 {
     struct cast *cast = make_cast();
     uint8_t data[1000];
-    cast->polls = ways[index].polls;
+    cast->polls = ring_ways[index].polls;
     struct wherry_channel *receiver = ring_open(ring_url("capacity=4k"), WHERRY_RECEIVE);
     pid_t sender = test_fork(wait_for_room, cast);
     for (int i = 0; i < ROUNDS; i++) {

@@ -26,7 +26,7 @@ enum { LARGEST = 700, MOST_SENDERS = 4, MANY = SHARES ? 2000 : 20000, VISIT = 50
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "race:^word_of$\n";
+    return "race:word_of$\n"; /* ring_word_of() of src/ring/receive.h */
 }
 
 const char *__tsan_default_options(void);
@@ -35,15 +35,14 @@ const char *__tsan_default_options(void)
     return "halt_on_error=1:exitcode=99";
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 struct tally {
     const char *url, *path;
     _Atomic unsigned char came[MOST_SENDERS][MANY];
     _Atomic unsigned count;
     _Atomic bool over;
-    bool plain; /* received into a buffer, never borrowed: the short way */
+    bool plain;       /* received into a buffer, never borrowed: the short way */
     unsigned ordered; /* each receiver sees this many numbers of a sender in a row in order */
 };
 
@@ -106,8 +105,7 @@ static void expect_all(struct tally *tally, unsigned senders)
     free(tally);
 }
 
-/* ---- actors
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- actors ---------------------------------------------------------------------------------------------------- */
 
 static wherry_time patience(void)
 {
@@ -175,15 +173,17 @@ static void finish(struct actor *actor)
     ck_assert_int_eq(pthread_join(actor->thread, NULL), 0);
 }
 
-/* ---- each its own
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- each its own ---------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     unsigned senders, receivers;
     bool plain;
-} crowds[] = {{"1_to_1", 1, 1, false}, {"3_to_1", 3, 1, false}, {"1_to_2", 1, 2, false},
-              {"2_to_3", 2, 3, false}, {"1_to_3_plain", 1, 3, true}};
+} crowds[] = {{"1_to_1", 1, 1, false},
+              {"3_to_1", 3, 1, false},
+              {"1_to_2", 1, 2, false},
+              {"2_to_3", 2, 3, false},
+              {"1_to_3_plain", 1, 3, true}};
 
 TEST_WITH(threads_each_with_endpoints_of_their_own, .table = crowds, .stride = sizeof *crowds,
           .length = sizeof crowds / sizeof *crowds, .seconds = 60, .leaves = LEAVES)
@@ -210,14 +210,14 @@ TEST_WITH(threads_each_with_endpoints_of_their_own, .table = crowds, .stride = s
     expect_all(tally, crowds[index].senders);
 }
 
-/* ---- one together
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- one together ---------------------------------------------------------------------------------------------- */
 
 /* The end comes to one of the threads, which tells the others. */
 static void *receive_together(void *argument)
 {
     struct actor *actor = argument;
     for (unsigned turn = 0; !atomic_load_explicit(&actor->tally->over, memory_order_relaxed); turn++) {
+        /* not for ever: the interrupt may come when this thread does not wait */
         int result = receive_next(actor, turn, wherry_after(100 * WHERRY_MILLISECOND));
         if (result == 0) {
             atomic_store_explicit(&actor->tally->over, true, memory_order_relaxed);
@@ -250,8 +250,7 @@ TEST_WITH(threads_that_share_one_endpoint_at_each_side, .seconds = 60, .leaves =
     expect_all(tally, 1);
 }
 
-/* ---- coming and going
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- coming and going ------------------------------------------------------------------------------------------ */
 
 /* A few messages, then another endpoint; the bias goes from one to the next. */
 static void *receive_and_leave(void *argument)
@@ -261,6 +260,7 @@ static void *receive_and_leave(void *argument)
         actor->channel = ring_open(actor->tally->url, WHERRY_RECEIVE);
         memset(actor->newest, 0, sizeof actor->newest);
         for (unsigned i = 0; i < turn % 40; i++) {
+            /* short, so that some leave in the middle of a wait */
             int result = receive_next(actor, i + turn, wherry_after(20 * WHERRY_MILLISECOND));
             ck_assert(result == 1 || result == 0 || result == -ETIMEDOUT || result == -EAGAIN);
         }

@@ -2,7 +2,6 @@
  * reused numbers and forks.
  *
  * SPDX-License-Identifier: MIT */
-#include <poll.h>
 #include <wherry/ring.h>
 
 #include "unit/test_ring_kit.h"
@@ -31,11 +30,6 @@ static void end_world(struct world *world)
     test_gate_fini(&world->ended);
 }
 
-static const struct {
-    const char *name;
-    bool polls;
-} ways[] = {{"blocked", false}, {"polling", true}};
-
 /* Skips where there can be no PID namespaces. */
 static void need_namespaces(void)
 {
@@ -49,30 +43,16 @@ static void need_namespaces(void)
     ck_assert_int_eq(waitpid(child, NULL, 0), child);
 }
 
-static int receive_by(struct wherry_channel *receiver, bool polls, uint64_t *got, wherry_time deadline)
-{
-    if (!polls)
-        return wherry_channel_receive(receiver, got, sizeof *got, NULL, deadline);
-    struct pollfd entry = {.fd = wherry_channel_receive_fd(receiver), .events = POLLIN};
-    for (;;) {
-        int result = wherry_channel_receive(receiver, got, sizeof *got, NULL, WHERRY_NOW);
-        wherry_time left = deadline - wherry_now();
-        if (result != -EAGAIN || left <= 0)
-            return result;
-        poll(&entry, 1, (int)(left / WHERRY_MILLISECOND));
-    }
-}
-
 static void receive_until_the_end(void *argument)
 {
     struct world *world = argument;
     uint64_t got = 0;
     struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
     test_gate_open(&world->joined);
-    test_is(receive_by(receiver, world->polls, &got, test_deadline()), 1);
+    test_is(ring_receive(receiver, world->polls, &got, test_deadline()), 1);
     ck_assert_uint_eq(got, 42);
     test_gate_open(&world->received);
-    test_is(receive_by(receiver, world->polls, &got, test_deadline()), 0);
+    test_is(ring_receive(receiver, world->polls, &got, test_deadline()), 0);
     world->noticed = wherry_now();
     test_gate_open(&world->ended);
     ring_close(receiver);
@@ -87,8 +67,7 @@ static void send_and_pause(void *argument)
     ring_pause();
 }
 
-/* ---- PID namespaces
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- PID namespaces -------------------------------------------------------------------------------------------- */
 
 /* Who is in a namespace of its own: the sender is below the receiver's, above it, or in another branch. */
 static const struct {
@@ -96,9 +75,9 @@ static const struct {
     unsigned long receiver, sender;
     bool polls;
 } branches[] = {
-    {"sender_below_blocked", 0, CLONE_NEWPID, false},         {"sender_below_polling", 0, CLONE_NEWPID, true},
-    {"sender_above_blocked", CLONE_NEWPID, 0, false},         {"sender_above_polling", CLONE_NEWPID, 0, true},
-    {"beside_blocked", CLONE_NEWPID, CLONE_NEWPID, false},    {"beside_polling", CLONE_NEWPID, CLONE_NEWPID, true},
+    {"sender_below_blocked", 0, CLONE_NEWPID, false},      {"sender_below_polling", 0, CLONE_NEWPID, true},
+    {"sender_above_blocked", CLONE_NEWPID, 0, false},      {"sender_above_polling", CLONE_NEWPID, 0, true},
+    {"beside_blocked", CLONE_NEWPID, CLONE_NEWPID, false}, {"beside_polling", CLONE_NEWPID, CLONE_NEWPID, true},
 };
 
 TEST_TABLE(a_death_in_another_pid_namespace_is_noticed_and_life_too, branches)
@@ -109,7 +88,10 @@ TEST_TABLE(a_death_in_another_pid_namespace_is_noticed_and_life_too, branches)
     test_gate_wait(&world->joined);
     pid_t sender = ring_clone(branches[index].sender, send_and_pause, world);
     test_gate_wait(&world->received);
-    test_sleep(200 * WHERRY_MILLISECOND); /* it lives, and the receiver has looked */
+    if (branches[index].polls && branches[index].sender && !branches[index].receiver)
+        test_sleep(2 * (wherry_time)RING_TICK); /* by a descriptor of the sender, which shows its death alone */
+    else
+        test_until_woken(receiver, 3); /* by ticks: it has looked, and the sender lives */
     ck_assert_int_eq(world->noticed, 0);
     world->died = wherry_now();
     test_kill(sender);
@@ -130,30 +112,24 @@ static void receive_and_pause(void *argument)
 }
 
 /* The other way about: the sender waits for room in a full lane. */
-TEST_TABLE(a_receivers_death_in_another_pid_namespace_is_noticed, ways)
+TEST_TABLE(a_receivers_death_in_another_pid_namespace_is_noticed, ring_ways)
 {
     need_namespaces();
-    struct world *world = make_world(ways[index].polls);
+    struct world *world = make_world(ring_ways[index].polls);
     pid_t receiver = ring_clone(CLONE_NEWPID, receive_and_pause, world);
     test_gate_wait(&world->joined);
     struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
-    int result;
-    struct pollfd entry = {.fd = ways[index].polls ? wherry_channel_send_fd(sender) : -1, .events = POLLIN};
+    if (ring_ways[index].polls)
+        ck_assert_int_ge(wherry_channel_send_fd(sender), 0);
     while (wherry_channel_send(sender, "x", 1, WHERRY_NOW) == 0)
         continue;
     test_kill(receiver);
-    if (ways[index].polls)
-        while ((result = wherry_channel_send(sender, "x", 1, WHERRY_NOW)) == -EAGAIN)
-            ck_assert_int_eq(poll(&entry, 1, 5000), 1);
-    else
-        result = wherry_channel_send(sender, "x", 1, test_deadline());
-    test_is(result, -EPIPE);
+    test_is(ring_send(sender, ring_ways[index].polls, "x", 1, test_deadline()), -EPIPE);
     ring_close(sender);
     end_world(world);
 }
 
-/* ---- numbers that are used again
- * ------------------------------------------------------------------------------------------ */
+/* ---- numbers that are used again ------------------------------------------------------------------------------- */
 
 static void set_next_pid(pid_t pid)
 {
@@ -177,8 +153,7 @@ static void reuse_a_number(void *argument)
     test_gate_wait(&world->received);
     ck_assert_int_eq(world->number, sender);
     test_until_asleep(receiver);
-    kill(receiver, SIGSTOP);
-    ck_assert_int_eq(waitpid(receiver, &status, WUNTRACED), receiver);
+    ring_stop(receiver);
     test_kill(sender);
     set_next_pid(sender);
     pid_t heir = fork();
@@ -193,18 +168,17 @@ static void reuse_a_number(void *argument)
     test_join(receiver);
 }
 
-TEST_TABLE(a_dead_sender_is_dead_though_its_number_lives, ways)
+TEST_TABLE(a_dead_sender_is_dead_though_its_number_lives, ring_ways)
 {
     need_namespaces();
     if (access("/proc/sys/kernel/ns_last_pid", W_OK) != 0)
         test_skip("no /proc/sys/kernel/ns_last_pid to write");
-    struct world *world = make_world(ways[index].polls);
+    struct world *world = make_world(ring_ways[index].polls);
     test_join_by(ring_clone(CLONE_NEWPID, reuse_a_number, world), wherry_after(20 * WHERRY_SECOND * test_slowness()));
     end_world(world);
 }
 
-/* ---- forks
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- forks ----------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -217,8 +191,11 @@ static void send_fork_and_pause(void *argument)
     struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
     ring_put(sender, 42);
     pid_t child = world->polls ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
-    if (child > 0)
+    ck_assert_int_ge(child, 0);
+    if (child > 0) {
         world->number = child;
+        test_gate_open(&world->joined);
+    }
     ring_pause();
 }
 
@@ -228,8 +205,7 @@ TEST_TABLE(a_forked_child_does_not_keep_its_dead_parent_alive, forks)
     struct wherry_channel *receiver = ring_open(ring_url(""), WHERRY_RECEIVE);
     pid_t sender = test_fork(send_fork_and_pause, world);
     ring_expect(receiver, 42);
-    while (*(volatile pid_t *)&world->number == 0)
-        test_sleep(WHERRY_MILLISECOND);
+    test_gate_wait(&world->joined);
     test_kill(sender);
     ring_expect_end(receiver);
     ck_assert_int_eq(kill(world->number, 0), 0); /* it is there */
@@ -280,15 +256,14 @@ TEST(a_close_in_a_forked_child_changes_nothing)
         ring_expect(family.receiver, 8);
         ring_put(family.sender, 9);
         ring_expect(family.receiver, 9);
-        ring_expect_nothing(family.receiver, wherry_after(70 * WHERRY_MILLISECOND));
+        ring_expect_nothing_at_a_tick(family.receiver);
     }
     ring_close(family.sender);
     ring_expect_end(family.receiver);
     ring_close(family.receiver);
 }
 
-/* ---- one process, several endpoints
- * ------------------------------------------------------------------------------------------ */
+/* ---- one process, several endpoints ---------------------------------------------------------------------------- */
 
 /* Record locks are the process's, and the closing of any descriptor of the file would drop them all. */
 static bool is_locked(unsigned place)
@@ -302,20 +277,18 @@ static bool is_locked(unsigned place)
     return lock.l_type != F_UNLCK;
 }
 
-static unsigned wanted[4]; /* places that are to be held, and no others of the first 4 and the last 4 */
-
-static void expect_locks(__attribute__((unused)) void *argument)
+/* The first four places, of senders, in the lower half of the mask, and the last four, of receivers, in the upper. */
+static void expect_locks(void *argument)
 {
     unsigned held = 0;
     for (unsigned i = 0; i < 8; i++)
-        held += is_locked(i < 4 ? i : 56 + i);
-    ck_assert_uint_eq(held, wanted[0]);
+        held |= (unsigned)is_locked(i < 4 ? i : RING_PLACES - 8 + i) << i;
+    ck_assert_uint_eq(held, *(unsigned *)argument);
 }
 
-static void locks_are(unsigned count)
+static void locks_are(unsigned wanted)
 {
-    wanted[0] = count;
-    test_join(test_fork(expect_locks, NULL)); /* closing in this process would drop them */
+    test_join(test_fork(expect_locks, &wanted)); /* closing in this process would drop them */
 }
 
 TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
@@ -325,27 +298,27 @@ TEST(closing_or_failing_to_open_one_endpoint_leaves_the_others_alive)
     receivers[0] = ring_open(ring_url(""), WHERRY_RECEIVE);
     for (int i = 0; i < 3; i++)
         senders[i] = ring_open(ring_url(""), WHERRY_SEND);
-    locks_are(4);
+    locks_are(0x87);
     receivers[1] = ring_open(ring_url(""), WHERRY_RECEIVE);
-    locks_are(5);
+    locks_are(0xc7);
     ring_refused(ring_url("capacity=8k"), WHERRY_SEND, WHERRY_NOW, -EINVAL, "capacity=");
     ring_refused(ring_url("places=8"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "places=");
     ring_refused(ring_url("keep=1"), WHERRY_RECEIVE, WHERRY_NOW, -EINVAL, "keep=");
     test_ok(wherry_ring_stat(ring_url(""), &stat, sizeof stat));
     ck_assert_uint_eq(stat.senders, 3);
     ck_assert_uint_eq(stat.receivers, 2);
-    locks_are(5);
+    locks_are(0xc7);
     ring_close(senders[1]);
-    locks_are(4);
+    locks_are(0xc5);
     ring_close(receivers[0]);
-    locks_are(3);
+    locks_are(0x45);
     ring_put(senders[0], 1);
     ring_expect(receivers[1], 1);
     ring_put(senders[2], 2);
     ring_expect(receivers[1], 2);
-    ring_expect_nothing(receivers[1], wherry_after(70 * WHERRY_MILLISECOND));
+    ring_expect_nothing_at_a_tick(receivers[1]);
     ring_close(senders[0]);
-    locks_are(2);
+    locks_are(0x44);
     ring_close(senders[2]);
     ring_expect_end(receivers[1]);
     ring_close(receivers[1]);
@@ -372,7 +345,7 @@ TEST(two_rings_of_one_process_have_nothing_to_do_with_each_other)
     ring_close(senders[0]);
     ring_expect_end(receivers[0]);
     ring_close(receivers[0]);
-    ring_expect_nothing(receivers[1], wherry_after(70 * WHERRY_MILLISECOND));
+    ring_expect_nothing_at_a_tick(receivers[1]);
     ring_put(senders[1], 12);
     ring_expect(receivers[1], 12);
     ring_close(senders[1]);

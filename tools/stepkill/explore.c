@@ -38,8 +38,7 @@ static int failed(const struct options *options, const char *what, int result)
     return complain(KILL_CANNOT, "%s: %s", what, strerror(-result));
 }
 
-/* ---- the program
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------------------------- */
 
 struct program {
     const struct options *options;
@@ -154,8 +153,7 @@ static int enter(struct step *step, const struct options *options, struct image 
                     target->call > 1 ? "so many calls of" : "a call of");
 }
 
-/* ---- one point
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- one point ------------------------------------------------------------------------------------------------- */
 
 static void note_violation(struct finding *finding, uint64_t step, const char *where, const char *who,
                            const char *reason, const char *output)
@@ -248,8 +246,7 @@ static int kill_here(struct step *step, const struct options *options, struct im
     return KILL_OK;
 }
 
-/* ---- all points
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- all points ------------------------------------------------------------------------------------------------ */
 
 static int set_up(const struct options *options)
 {

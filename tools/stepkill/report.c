@@ -25,8 +25,7 @@ static void print_target(const struct target *target)
     printf(target->call > 1 ? "%s@%" PRIu64 : "%s", target->name, target->call);
 }
 
-/* ---- for people
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------------------------ */
 
 static void print_duration(int64_t time)
 {
@@ -91,8 +90,7 @@ void report_text(const struct options *options, const struct finding *findings, 
         print_finding(options, &findings[i]);
 }
 
-/* ---- for programs
- * -------------------------------------------------------------------------------------------------- */
+/* ---- for programs ---------------------------------------------------------------------------------------------- */
 
 /* The length of the UTF-8 letter here; 0 when it is none. */
 static size_t letter_size(const unsigned char *at)
