@@ -173,15 +173,6 @@ static bool take_place(struct wherry__ring *ring)
     return false;
 }
 
-static bool has_living(const struct wherry__ring *ring, uint32_t state)
-{
-    for (unsigned i = 0; i < ring->places; i++)
-        if (atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire) == state &&
-            (!ring->me || i != ring->place) && wherry__life_alive(ring->life, i))
-            return true;
-    return false;
-}
-
 /* ---- joining ---- */
 
 static void let_go(struct wherry__ring *ring)
@@ -242,7 +233,7 @@ static int settle(struct wherry__ring *ring)
     if (!ring->wish.sends) {
         ring->changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) - 1; /* look at once */
         uint64_t joined = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire); /* before the look */
-        bool nothing = !has_living(ring, RING_SENDER) && !wherry__ring_has_message(ring);
+        bool nothing = wherry__ring_living(ring).senders == 0 && !wherry__ring_has_message(ring);
         ring->ended_at = nothing ? joined : UINT64_MAX;
     }
     return 0;
@@ -317,7 +308,7 @@ static int join_existing(struct wherry__ring *ring, wherry_time deadline, bool *
         result = find_place(ring);
     if (result == 0 && !is_still_there(ring))
         result = -ENOENT;
-    if (result == 0 && wish->sends && !wish->creates && !head.keep && !has_living(ring, RING_RECEIVER))
+    if (result == 0 && wish->sends && !wish->creates && !head.keep && wherry__ring_living(ring).receivers == 0)
         result = -EAGAIN;
     return result;
 }
@@ -364,7 +355,7 @@ static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
     bool waited = false;
-    while (ring->wish.sends && !ring->keep && !has_living(ring, RING_RECEIVER)) {
+    while (ring->wish.sends && !ring->keep && wherry__ring_living(ring).receivers == 0) {
         if (wherry__deadline_passed(deadline))
             return give_up(ring, waited, -EAGAIN);
         waited = true;
@@ -429,11 +420,11 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
 static void desert(struct wherry__ring *ring)
 {
     struct ring_shared *shared = &ring->control->shared;
-    if (has_living(ring, RING_RECEIVER))
+    if (wherry__ring_living(ring).receivers > 0)
         return;
     atomic_store_explicit(&shared->deserted, 1, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst); /* against the one in publish(): a receiver that comes now is seen here, or sees it */
-    if (has_living(ring, RING_RECEIVER))
+    if (wherry__ring_living(ring).receivers > 0)
         atomic_store_explicit(&shared->deserted, 0, memory_order_release);
 }
 

@@ -37,28 +37,59 @@ static void free_lanes(struct wherry__ring *ring)
         atomic_compare_exchange_strong(&shared->bias, &bias, 0);
 }
 
-unsigned wherry__ring_look_round(struct wherry__ring *ring)
+/* One look at all places; `ret_dead`: bits of those that are nobody's. */
+static void look(const struct wherry__ring *ring, struct ring_living *ret, uint64_t *ret_dead)
 {
-    unsigned senders = 0, receivers = 0;
-    uint64_t sleepers = atomic_load_explicit(&ring->control->shared.sleepers, memory_order_relaxed), dead = 0;
+    *ret = (struct ring_living){0};
+    *ret_dead = 0;
     for (unsigned i = 0; i < ring->places; i++) {
-        if (i == ring->place)
+        if (ring->me && i == ring->place)
             continue;
         uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);
         bool alive = state != RING_FREE && wherry__life_alive(ring->life, i);
-        senders += alive && state == RING_SENDER;
-        receivers += alive && state == RING_RECEIVER;
-        if (!alive && (sleepers >> i & 1))
-            dead |= UINT64_C(1) << i;
+        ret->senders += alive && state == RING_SENDER;
+        ret->receivers += alive && state == RING_RECEIVER;
+        if (!alive)
+            *ret_dead |= UINT64_C(1) << i;
     }
+}
+
+/* One may come to a place behind the look, and another go from one before it: none is none only in a look during which
+ * nobody came or went. */
+static uint64_t look_well(const struct wherry__ring *ring, struct ring_living *ret)
+{
+    enum { TRIES = 100 }; /* a peer that counts `changes` up for ever can lie, and not hang us */
+    const _Atomic uint32_t *changes = &ring->control->shared.changes;
+    uint64_t dead;
+    for (int i = 0; i < TRIES; i++) {
+        uint32_t before = atomic_load_explicit(changes, memory_order_acquire);
+        look(ring, ret, &dead);
+        if ((ret->senders && ret->receivers) || atomic_load_explicit(changes, memory_order_acquire) == before)
+            break;
+    }
+    return dead;
+}
+
+struct ring_living wherry__ring_living(const struct wherry__ring *ring)
+{
+    struct ring_living living;
+    look_well(ring, &living);
+    return living;
+}
+
+unsigned wherry__ring_look_round(struct wherry__ring *ring)
+{
+    struct ring_living living;
+    uint64_t sleepers = atomic_load_explicit(&ring->control->shared.sleepers, memory_order_relaxed);
+    uint64_t dead = sleepers & look_well(ring, &living);
     if (dead) /* one that comes to such a place now takes its bit away itself, and sets it only when it sleeps */
         atomic_fetch_and_explicit(&ring->control->shared.sleepers, ~dead, memory_order_relaxed);
     wherry__ring_mind_door(ring);
     if (ring->wish.sends)
-        return receivers;
+        return living.receivers;
     free_lanes(ring);
-    wherry__ring_seek_bias(ring, receivers);
-    return senders;
+    wherry__ring_seek_bias(ring, living.receivers);
+    return living.senders;
 }
 
 /* ---- those who come ---- */

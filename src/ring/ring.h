@@ -175,6 +175,11 @@ bool wherry__ring_has_message(struct wherry__ring *ring);
 /* Rule 15: ask the kernel who is alive, and free what the dead hold.  Returns the living peers that count: receivers
  * for a sender, senders for a receiver. */
 unsigned wherry__ring_look_round(struct wherry__ring *ring);
+/* The others that live. */
+struct ring_living {
+    unsigned senders, receivers;
+};
+struct ring_living wherry__ring_living(const struct wherry__ring *ring);
 /* The door of a shared ring: take it over from a keeper that is gone, and let in those who knock. */
 void wherry__ring_mind_door(struct wherry__ring *ring);
 /* The same in passing, for a busy end that never sleeps: now and then. */

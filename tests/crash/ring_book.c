@@ -125,7 +125,16 @@ static void judge_order(struct book *book)
     }
 }
 
-void book_judge(struct book *book, enum book_grace grace, bool may_mark)
+bool book_is_complete(const struct book *book)
+{
+    unsigned missing = 0;
+    for (uint32_t number = 0; number < BOOK_NUMBERS; number++)
+        missing += book->entries[number].sent == BOOK_ACCEPTED &&
+                   (book->entries[number].came == BOOK_NOT_YET || book->entries[number].came == BOOK_HELD);
+    return missing <= book->nameless;
+}
+
+void book_judge(struct book *book, unsigned grace, bool may_mark)
 {
     unsigned lost = 0;
     for (uint32_t number = 0; number < BOOK_NUMBERS; number++) {
@@ -135,12 +144,12 @@ void book_judge(struct book *book, enum book_grace grace, bool may_mark)
             book_complain(book, "%s came marked, and nobody had held it", name_of(number));
         if (entry->sent != BOOK_ACCEPTED || came == BOOK_CAME || came == BOOK_BY_VICTIM || came == BOOK_RETURNED)
             continue;
-        if (came == BOOK_HELD && grace == BOOK_ITS_LOAN)
+        if (came == BOOK_HELD && (grace & BOOK_ITS_LOAN))
             continue;
         /* a message of 0 bytes that the victim got has no name: it is the first one that did not come */
-        bool may_be_lost = came == BOOK_NOT_YET || grace == BOOK_ONE ||
+        bool may_be_lost = came == BOOK_NOT_YET || (grace & BOOK_ONE) ||
                            book->nameless; /* one that another had held, who died before */
-        if (may_be_lost && lost++ < book->nameless + (grace == BOOK_ONE))
+        if (may_be_lost && lost++ < book->nameless + (grace & BOOK_ONE))
             continue;
         book_complain(book, came == BOOK_HELD ? "%s was held by the dead one and never came again" : "%s is lost",
                       name_of(number));

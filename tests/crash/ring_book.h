@@ -48,6 +48,8 @@ struct book {
     _Atomic uint32_t nameless; /* messages of 0 bytes that the victim got */
     _Atomic bool lives;        /* the victim will go on: nothing of it may be given to another */
     _Atomic bool waker_goes;   /* it stays till then: who takes its place is behind its messages */
+    _Atomic int result;        /* of the victim's call, where it may live */
+    _Atomic bool all_said;     /* save what a new sender says */
     _Atomic bool inside;       /* the victim stands within a call, all lanes its own */
     _Atomic bool shut_out;     /* nobody could come while the victim stood still */
     _Atomic uint32_t complaints;
@@ -70,15 +72,17 @@ int book_take(struct book *book, struct wherry_channel *receiver, wherry_time de
 /* Which message these bytes are, of those that may come; UINT32_MAX: none. */
 uint32_t book_recognize(const struct book *book, const void *data, size_t size);
 
-/* What a victim that received may have taken with it. */
+/* What a victim that received may have taken with it, bits. */
 enum book_grace {
-    BOOK_NONE,     /* nothing */
-    BOOK_ONE,      /* one message that it was about to receive */
-    BOOK_ITS_LOAN, /* what it held, and was about to return */
+    BOOK_NONE = 0,
+    BOOK_ONE = 1,      /* one message that it was about to receive */
+    BOOK_ITS_LOAN = 2, /* what it held, and was about to return */
 };
 
 /* All has come that will.  Complains of what is lost, came twice, in disorder, or is marked or not marked against the
  * truth. */
-void book_judge(struct book *book, enum book_grace grace, bool may_mark);
+void book_judge(struct book *book, unsigned grace, bool may_mark);
+/* Nothing that was accepted is still to come. */
+bool book_is_complete(const struct book *book);
 
 #endif

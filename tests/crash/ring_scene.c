@@ -29,12 +29,19 @@ const char *ring_call_name(enum ring_call call)
         "send_that_wakes",
         "reserve",
         "commit",
+        "abandon",
+        "send_fd",
+        "send_fd_with_room",
         "receive",
         "receive_that_wakes",
         "receive_that_waits",
         "receive_that_is_woken",
+        "receive_fd",
+        "receive_fd_with_messages",
         "borrow",
+        "borrow_without_redelivery",
         "return",
+        "return_without_redelivery",
         "close_of_a_sender",
         "close_of_a_receiver",
         "close_with_a_loan",
@@ -46,32 +53,61 @@ const char *ring_call_name(enum ring_call call)
         "open_that_cleans",
         "receive_after_a_borrower",
         "receive_after_a_biased_one",
+        "receive_after_a_borrower_without_redelivery",
+        "open_that_creates_a_kept_ring",
+        "open_of_a_sender_of_a_kept_ring",
+        "open_of_a_receiver_of_a_kept_ring",
+        "close_of_a_sender_of_a_kept_ring",
+        "close_of_a_receiver_of_a_kept_ring",
     };
     return names[call];
 }
 
 bool ring_call_receives(enum ring_call call)
 {
-    return (call >= CALL_RECEIVE && call <= CALL_RETURN) || (call >= CALL_CLOSE_RECEIVER && call <= CALL_CLOSE_LAST) ||
-           call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE;
+    return (call >= CALL_RECEIVE && call <= CALL_RETURN_DROPPED) ||
+           (call >= CALL_CLOSE_RECEIVER && call <= CALL_CLOSE_LAST) || ring_call_recovers(call) ||
+           call == CALL_KEEP_CLOSE_RECEIVER;
 }
 
 bool ring_call_opens(enum ring_call call)
 {
-    return call >= CALL_OPEN_SENDER && call <= CALL_CLEAN;
+    return (call >= CALL_OPEN_SENDER && call <= CALL_CLEAN) ||
+           (call >= CALL_KEEP_CREATE && call <= CALL_KEEP_OPEN_RECEIVER);
+}
+
+bool ring_call_keeps(enum ring_call call)
+{
+    return call >= CALL_KEEP_CREATE && call <= CALL_KEEP_CLOSE_RECEIVER;
+}
+
+bool ring_call_drops(enum ring_call call)
+{
+    return call == CALL_BORROW_DROPPED || call == CALL_RETURN_DROPPED || call == CALL_DROP_LOAN;
+}
+
+bool ring_call_finds_nothing(enum ring_call call)
+{
+    return call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || call == CALL_RECEIVE_FD ||
+           call == CALL_CLOSE_LAST;
+}
+
+bool ring_call_recovers(enum ring_call call)
+{
+    return call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE || call == CALL_DROP_LOAN;
 }
 
 bool ring_call_polls(enum ring_call call)
 {
-    return call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN ||
-           (call <= CALL_COMMIT && call != CALL_SEND_WOKEN) || call == CALL_CLOSE_SENDER || call == CALL_OPEN_SENDER ||
-           call == CALL_OPEN_RECEIVER;
+    return call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || call == CALL_RECEIVE_FD ||
+           (call <= CALL_SEND_FD_READY && call != CALL_SEND_WOKEN) || call == CALL_CLOSE_SENDER ||
+           call == CALL_OPEN_SENDER || call == CALL_OPEN_RECEIVER;
 }
 
 /* Nobody is there before the victim, or it is the last. */
 static bool is_alone(enum ring_call call)
 {
-    return call == CALL_CREATE || call == CALL_CREATE_SENDER || call == CALL_CLEAN;
+    return call == CALL_CREATE || call == CALL_CREATE_SENDER || call == CALL_CLEAN || call == CALL_KEEP_CREATE;
 }
 
 static struct wherry__ring *ring_of(struct wherry_channel *channel)
@@ -133,7 +169,7 @@ static bool say_some(struct ring_run *run)
 {
     /* the message in question is the second one; the first where the victim receives none before */
     enum ring_call call = run->scene.call;
-    bool first = call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE || call == CALL_OPEN_RECEIVER;
+    bool first = ring_call_recovers(call) || call == CALL_OPEN_RECEIVER || ring_call_keeps(call);
     for (int i = 0; i < 3; i++)
         if (!say(run, 0, i == !first ? run->scene.size : 40) || (run->senders[1] && !say(run, 1, 48)))
             return false;
@@ -196,6 +232,15 @@ static bool kill_inside(struct ring_run *run)
     return check(result == STEP_THERE, "the casualty was never inside: %d", result);
 }
 
+/* Nobody is there any more, or those who are stay. */
+static void leave_it_kept(struct ring_run *run)
+{
+    if (run->scene.two_receivers)
+        return;
+    close_all(run->receivers);
+    close_all(run->senders);
+}
+
 static bool prepare(struct ring_run *run)
 {
     enum ring_call call = run->scene.call;
@@ -214,12 +259,13 @@ static bool prepare(struct ring_run *run)
     }
     if (!ring_call_receives(call) && run->senders[0] && !say(run, 0, 24))
         return false;
-    if (call == CALL_OPEN_RECEIVER || call == CALL_RECOVER_LOAN) {
-        if (!say_some(run))
-            return false;
-        if (call == CALL_RECOVER_LOAN)
-            run_casualty(run, ring_casualty_holding);
-    }
+    bool loan = ring_call_recovers(call); /* the other one was killed above */
+    if ((loan || call == CALL_OPEN_RECEIVER || ring_call_keeps(call)) && !say_some(run))
+        return false;
+    if (loan)
+        run_casualty(run, ring_casualty_holding);
+    if (ring_call_keeps(call) && ring_call_opens(call))
+        leave_it_kept(run);
     return true;
 }
 
@@ -259,6 +305,10 @@ static bool before_its_call(struct ring_run *run)
         run->waker = test_fork(ring_waker, run);
         test_gate_wait(run->gate);
         return true;
+    case CALL_KEEP_CLOSE_SENDER:
+    case CALL_KEEP_CLOSE_RECEIVER:
+        leave_it_kept(run);
+        return true;
     default:
         return true;
     }
@@ -270,8 +320,8 @@ static bool to_entry(struct ring_run *run)
     int result = step_fork(&run->step, ring_victim, run);
     if (!check(result == STEP_THERE, "fork: %d", result) || !to_mark(run))
         return false;
-    bool says = ring_call_receives(call) && call != CALL_RECEIVE_WAITS && call != CALL_RECEIVE_WOKEN &&
-                call != CALL_RECOVER_LOAN && call != CALL_RECOVER_INSIDE && call != CALL_CLOSE_LAST;
+    bool says = ring_call_receives(call) && !ring_call_finds_nothing(call) && !ring_call_recovers(call) &&
+                !ring_call_keeps(call);
     leave_it_alone(run);
     if (!to_mark(run) || (says && !say_some(run)))
         return false;
@@ -290,7 +340,9 @@ bool ring_run_begin(struct ring_run *run)
     run->step = (struct step){.state = STEP_IS_GONE};
     run->poller = run->waker = 0;
     snprintf(run->name, sizeof run->name, "%s-%u", test_word(), runs++);
-    snprintf(run->url, sizeof run->url, "shm://%s?capacity=%d&places=%d", run->name, SCENE_CAPACITY, SCENE_PLACES);
+    snprintf(run->url, sizeof run->url, "shm://%s?capacity=%d&places=%d%s%s", run->name, SCENE_CAPACITY, SCENE_PLACES,
+             ring_call_keeps(run->scene.call) ? "&keep=1" : "",
+             ring_call_drops(run->scene.call) ? "&redeliver=no" : "");
     return prepare(run) && to_entry(run);
 }
 
@@ -301,9 +353,28 @@ static uint32_t first_new(void)
     return BOOK_NEW * BOOK_EACH;
 }
 
+/* A kept ring has no end: until all has come that was accepted. */
+static void take_all_kept(struct ring_run *run, struct wherry_channel *first, struct wherry_channel *second)
+{
+    wherry_time deadline = test_deadline();
+    while (!run->book->all_said || run->book->entries[first_new()].came != BOOK_CAME || !book_is_complete(run->book)) {
+        int result = book_take(run->book, first, wherry_after(WHERRY_MILLISECOND));
+        if (second && result != 1)
+            result = book_take(run->book, second, WHERRY_NOW);
+        if (!check(result == 1 || result == -ETIMEDOUT || result == -EAGAIN, "a receive from a kept ring: %d, %s",
+                   result, wherry_why()) ||
+            !check(wherry_now() < deadline, "not all comes from a kept ring"))
+            return;
+    }
+}
+
 /* All there is, until the end behind the new sender's message. */
 static void take_all(struct ring_run *run, struct wherry_channel *first, struct wherry_channel *second)
 {
+    if (ring_call_keeps(run->scene.call)) {
+        take_all_kept(run, first, second);
+        return;
+    }
     wherry_time deadline = test_deadline();
     for (int result = 1;;) {
         struct wherry_channel *receiver = second && result == 1 ? second : first;
@@ -335,7 +406,11 @@ static void send_afresh(void *argument)
     struct wherry_channel *sender;
     if (!open_end(run, WHERRY_SEND, &sender))
         return;
-    int result = book_say(run->book, sender, BOOK_NEW, 72, test_deadline());
+    enum ring_call call = run->scene.call;
+    bool polls = call == CALL_SEND_FD || call == CALL_SEND_FD_READY; /* in the dead one's place, where its bell is */
+    int result = polls ? wherry_channel_send_fd(sender) : 0;
+    check(result >= 0, "the new sender's descriptor: %d, %s", result, wherry_why());
+    result = book_say(run->book, sender, BOOK_NEW, 72, test_deadline());
     check(result == 0, "the new sender's send: %d, %s", result, wherry_why());
     wherry_channel_close(sender, WHERRY_NOW);
 }
@@ -362,16 +437,31 @@ static void let_go(struct ring_run *run, const struct wherry_loan *loan)
     wherry_channel_return(run->receivers[0], loan);
 }
 
-static enum book_grace grace_of(enum ring_call call)
+/* What was on loan when the victim died. */
+static bool is_lent(const struct ring_run *run)
 {
-    switch (call) {
+    const struct ring_control *control = ring_of(run->senders[0])->control;
+    for (unsigned i = 0; i < SCENE_PLACES; i++)
+        if (control->lanes[i].receiver.lent == control->lanes[i].receiver.position)
+            return true;
+    return false;
+}
+
+static unsigned grace_of(const struct ring_run *run, bool returned)
+{
+    switch (run->scene.call) {
     case CALL_RECEIVE:
     case CALL_RECEIVE_WAKES:
     case CALL_RECEIVE_WOKEN:
     case CALL_RECOVER_LOAN:
     case CALL_RECOVER_INSIDE:
-        return BOOK_ONE;
+        return returned ? BOOK_NONE : BOOK_ONE;
+    case CALL_BORROW_DROPPED:
+        return run->stops ? BOOK_NONE : returned ? BOOK_ITS_LOAN : is_lent(run) ? BOOK_ONE : BOOK_NONE;
+    case CALL_DROP_LOAN:
+        return returned ? BOOK_ITS_LOAN : BOOK_ONE | BOOK_ITS_LOAN;
     case CALL_RETURN:
+    case CALL_RETURN_DROPPED:
         return BOOK_ITS_LOAN;
     default:
         return BOOK_NONE;
@@ -383,9 +473,38 @@ static bool may_mark(enum ring_call call)
     return call == CALL_BORROW || call == CALL_RETURN || call == CALL_CLOSE_HOLDING || call == CALL_RECOVER_LOAN;
 }
 
+void ring_run_make_ready(struct ring_run *run)
+{
+    enum ring_call call = run->scene.call;
+    if (call == CALL_RECEIVE_FD || call == CALL_RECEIVE_FD_READY)
+        say(run, 0, 24);
+    else if (call == CALL_SEND_FD || call == CALL_SEND_FD_READY)
+        while (book_take(run->book, run->receivers[0], WHERRY_NOW) == 1)
+            ;
+}
+
+/* The ring's own name goes with the last one, or stays with keep=1; those of its bells are gone in any case. */
+static void look_at_names(struct ring_run *run)
+{
+    char path[200], bell[256];
+    path_of(run, path);
+    bool there = access(path, F_OK) == 0;
+    if (ring_call_keeps(run->scene.call))
+        check(there, "the kept ring's file is gone");
+    else
+        check(!there, "the ring's file is left behind");
+    if (there)
+        unlink(path);
+    for (unsigned i = 0; i < SCENE_PLACES; i++) {
+        snprintf(bell, sizeof bell, "/dev/shm/wherry-%u/.%s.bell-%u", (unsigned)geteuid(), run->name, i);
+        if (!check(access(bell, F_OK) != 0, "a bell's FIFO is left behind"))
+            unlink(bell);
+    }
+}
+
 void ring_run_end(struct ring_run *run, bool returned)
 {
-    char path[200];
+    unsigned grace = grace_of(run, returned);
     run->fresh = !run->poller && (run->fresh || !run->receivers[0]);
     pid_t receiver = 0, sender;
     run->book->waker_goes = true;
@@ -406,6 +525,7 @@ void ring_run_end(struct ring_run *run, bool returned)
         if (run->senders[i])
             say(run, i, 32);
     close_all(run->senders);
+    run->book->all_said = true; /* save what the new sender says, who is waited for by all */
     if (!run->fresh && !run->poller)
         take_all(run, run->receivers[0], run->receivers[1]);
     if (!holds)
@@ -418,12 +538,9 @@ void ring_run_end(struct ring_run *run, bool returned)
         while (run->receivers[i] && book_take(run->book, run->receivers[i], WHERRY_NOW) == 1)
             ;
     close_all(run->receivers);
-    path_of(run, path);
-    if (!check(access(path, F_OK) != 0, "the ring's file is left behind"))
-        unlink(path);
-    enum book_grace grace = grace_of(run->scene.call);
+    look_at_names(run);
     bool marks = may_mark(run->scene.call) && !(run->stops && run->scene.call != CALL_RECOVER_LOAN) &&
                  !(returned && run->scene.call == CALL_CLOSE_HOLDING); /* what a close gave back nobody had */
-    book_judge(run->book, returned && grace == BOOK_ONE ? BOOK_NONE : grace, marks);
+    book_judge(run->book, grace, marks);
     run->recovery = run->book->entries[first_new()].at - run->released;
 }

@@ -20,12 +20,19 @@ enum ring_call {
     CALL_SEND_WAKES, /* a receiver says that it sleeps */
     CALL_RESERVE,
     CALL_COMMIT,
+    CALL_ABANDON,
+    CALL_SEND_FD,       /* the lane is full */
+    CALL_SEND_FD_READY, /* there is room */
     CALL_RECEIVE,
-    CALL_RECEIVE_WAKES, /* a sender says that it sleeps */
-    CALL_RECEIVE_WAITS, /* nothing is there; it gives up after a while */
-    CALL_RECEIVE_WOKEN, /* nothing is there, until somebody sends */
+    CALL_RECEIVE_WAKES,    /* a sender says that it sleeps */
+    CALL_RECEIVE_WAITS,    /* nothing is there; it gives up after a while */
+    CALL_RECEIVE_WOKEN,    /* nothing is there, until somebody sends */
+    CALL_RECEIVE_FD,       /* nothing is there */
+    CALL_RECEIVE_FD_READY, /* messages are */
     CALL_BORROW,
+    CALL_BORROW_DROPPED, /* redeliver=no */
     CALL_RETURN,
+    CALL_RETURN_DROPPED,
     CALL_CLOSE_SENDER,
     CALL_CLOSE_RECEIVER,
     CALL_CLOSE_HOLDING, /* with a message on loan */
@@ -37,6 +44,13 @@ enum ring_call {
     CALL_CLEAN,          /* open where a crash left a ring */
     CALL_RECOVER_LOAN,   /* receive, where a receiver died with a message on loan */
     CALL_RECOVER_INSIDE, /* receive, where a biased receiver died within a call */
+    CALL_DROP_LOAN,      /* the same as RECOVER_LOAN, with redeliver=no */
+    /* keep=1; with `two_receivers` others are there, else nobody */
+    CALL_KEEP_CREATE, /* to send */
+    CALL_KEEP_OPEN_SENDER,
+    CALL_KEEP_OPEN_RECEIVER,
+    CALL_KEEP_CLOSE_SENDER,
+    CALL_KEEP_CLOSE_RECEIVER,
     CALLS
 };
 
@@ -56,6 +70,12 @@ enum { SCENE_CAPACITY = 16384, SCENE_PLACES = 6 };
 const char *ring_call_name(enum ring_call call);
 bool ring_call_receives(enum ring_call call);
 bool ring_call_opens(enum ring_call call);
+bool ring_call_keeps(enum ring_call call);
+bool ring_call_drops(enum ring_call call);
+/* Whether the victim finds nothing to receive. */
+bool ring_call_finds_nothing(enum ring_call call);
+/* Whether a message was left by one that died before the victim came. */
+bool ring_call_recovers(enum ring_call call);
 /* Whether the scene's `poller` means something to the call. */
 bool ring_call_polls(enum ring_call call);
 
@@ -66,8 +86,9 @@ struct ring_run {
     struct wherry_channel *receivers[2], *senders[2];
     pid_t poller, waker;
     struct step step;
-    bool stops; /* the victim is stopped and goes on to its end, where it closes */
-    bool fresh; /* the aftermath is received by a new process, not by those that lived */
+    bool stops;           /* the victim is stopped and goes on to its end, where it closes */
+    wherry_time patience; /* of a victim that may live, with nothing to receive */
+    bool fresh;           /* the aftermath is received by a new process, not by those that lived */
     wherry_time released;
     wherry_time recovery; /* of this run: until a new sender's message had come */
     struct test_gate *gate;
@@ -75,6 +96,8 @@ struct ring_run {
 
 /* Make the ring and who is beside the victim, and bring the victim to the entry of its call.  False: complained. */
 bool ring_run_begin(struct ring_run *run);
+/* The victim is stopped in asking for a descriptor: let happen what that has to tell when it goes on. */
+void ring_run_make_ready(struct ring_run *run);
 /* The victim is dead, or has ended: recover, look, close; nothing stays.  `returned`: its call did. */
 void ring_run_end(struct ring_run *run, bool returned);
 

@@ -38,20 +38,35 @@ uintptr_t ring_victim_entry(enum ring_call call)
         return step_address(wherry_channel_reserve);
     case CALL_COMMIT:
         return step_address(wherry_channel_commit);
+    case CALL_ABANDON:
+        return step_address(wherry_channel_abandon);
+    case CALL_SEND_FD:
+    case CALL_SEND_FD_READY:
+        return step_address(wherry_channel_send_fd);
+    case CALL_RECEIVE_FD:
+    case CALL_RECEIVE_FD_READY:
+        return step_address(wherry_channel_receive_fd);
     case CALL_BORROW:
+    case CALL_BORROW_DROPPED:
         return step_address(wherry_channel_borrow);
     case CALL_RETURN:
+    case CALL_RETURN_DROPPED:
         return step_address(wherry_channel_return);
     case CALL_CLOSE_SENDER:
     case CALL_CLOSE_RECEIVER:
     case CALL_CLOSE_HOLDING:
     case CALL_CLOSE_LAST:
+    case CALL_KEEP_CLOSE_SENDER:
+    case CALL_KEEP_CLOSE_RECEIVER:
         return step_address(wherry_channel_close);
     case CALL_OPEN_SENDER:
     case CALL_OPEN_RECEIVER:
     case CALL_CREATE:
     case CALL_CREATE_SENDER:
     case CALL_CLEAN:
+    case CALL_KEEP_CREATE:
+    case CALL_KEEP_OPEN_SENDER:
+    case CALL_KEEP_OPEN_RECEIVER:
         return step_address(wherry_channel_open);
     default:
         return step_address(wherry_channel_receive);
@@ -111,6 +126,49 @@ static void fill(struct ring_run *run, struct wherry_channel *sender, size_t use
     }
 }
 
+static void await(struct ring_run *run, int fd)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    if (poll(&entry, 1, 8000) != 1) /* no time-out of its own: a wake-up that is lost is a hang */
+        give_up(run, "the descriptor tells nothing", -ETIMEDOUT);
+}
+
+/* It may live: then the lane was emptied, and the descriptor says so. */
+static void ask_to_send(struct ring_run *run, struct wherry_channel *sender)
+{
+    int fd = wherry_channel_send_fd(sender), result = fd;
+    if (fd < 0)
+        give_up(run, "the victim's call", fd);
+    ring_victim_mark();
+    if (!run->stops)
+        return;
+    do
+        await(run, fd);
+    while ((result = book_say(run->book, sender, BOOK_VICTIM, 24, WHERRY_NOW)) == -EAGAIN);
+    if (result < 0)
+        give_up(run, "the victim's message behind it", result);
+    wherry_channel_close(sender, WHERRY_NOW);
+}
+
+/* What was reserved is nothing that was sent, and the next message has its place. */
+static void abandon(struct ring_run *run, struct wherry_channel *sender)
+{
+    void *place;
+    int result = wherry_channel_reserve(sender, run->scene.size, &place, test_deadline());
+    if (result < 0)
+        give_up(run, "the victim's reserve", result);
+    uint32_t number = book_begin(run->book, BOOK_VICTIM, run->scene.size, data);
+    memcpy(place, data, run->scene.size);
+    book_end(run->book, number, -ECANCELED);
+    ring_victim_mark();
+    wherry_channel_abandon(sender);
+    ring_victim_mark();
+    if (!run->stops)
+        return;
+    say(run, sender, 24);
+    wherry_channel_close(sender, WHERRY_NOW);
+}
+
 static void be_sender(struct ring_run *run)
 {
     const struct ring_scene *scene = &run->scene;
@@ -124,14 +182,23 @@ static void be_sender(struct ring_run *run)
     size_t first = scene->size <= 1024 ? scene->size : 56;
     say(run, sender, first);
     say(run, sender, 40);
-    bool full = scene->call == CALL_SEND_WAITS || scene->call == CALL_SEND_WOKEN;
+    bool full = scene->call == CALL_SEND_WAITS || scene->call == CALL_SEND_WOKEN || scene->call == CALL_SEND_FD;
     if (full || scene->nearly_full)
-        fill(run, sender, frame(first) + frame(40), scene->size, full ? 8 : 0);
+        fill(run, sender, frame(first) + frame(40), scene->call == CALL_SEND_FD ? 0 : scene->size, full ? 8 : 0);
+    if (scene->call == CALL_SEND_FD || scene->call == CALL_SEND_FD_READY) {
+        ring_victim_mark();
+        ask_to_send(run, sender);
+        return;
+    }
+    if (scene->call == CALL_ABANDON) {
+        abandon(run, sender);
+        return;
+    }
     void *place = NULL;
     if (scene->call == CALL_COMMIT &&
         (result = wherry_channel_reserve(sender, scene->size, &place, test_deadline())) < 0)
         give_up(run, "the victim's reserve", result);
-    if (scene->call == CALL_CLOSE_SENDER) {
+    if (scene->call == CALL_CLOSE_SENDER || scene->call == CALL_KEEP_CLOSE_SENDER) {
         ring_victim_mark();
         wherry_channel_close(sender, WHERRY_NOW);
         ring_victim_mark();
@@ -157,6 +224,7 @@ static void be_sender(struct ring_run *run)
     default:
         result = wherry_channel_send(sender, data, scene->size, deadline);
     }
+    book->result = result;
     if (scene->call != CALL_RESERVE)
         book_end(book, number, result);
     if (result < 0 && scene->call != CALL_SEND_WAITS)
@@ -199,6 +267,25 @@ static uint32_t held(const struct book *book)
     return number;
 }
 
+/* It may live: then one message has been sent since, and the descriptor says so. */
+static void ask_to_receive(struct ring_run *run, struct wherry_channel *receiver)
+{
+    size_t size;
+    int fd = wherry_channel_receive_fd(receiver), result = fd;
+    if (fd < 0)
+        give_up(run, "the victim's call", fd);
+    ring_victim_mark();
+    if (!run->stops)
+        return;
+    do
+        await(run, fd);
+    while ((result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) == -EAGAIN);
+    if (result != 1)
+        give_up(run, "the victim's message behind it", result);
+    note_received(run->book, size);
+    wherry_channel_close(receiver, WHERRY_NOW);
+}
+
 static void be_receiver(struct ring_run *run)
 {
     enum ring_call call = run->scene.call;
@@ -209,33 +296,39 @@ static void be_receiver(struct ring_run *run)
     if (result < 0)
         give_up(run, "the victim's open", result);
     ring_victim_mark();
-    bool recovers = call == CALL_RECOVER_LOAN || call == CALL_RECOVER_INSIDE;
-    if (!recovers && (result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) != -EAGAIN &&
-        result != 0)
+    bool recovers = ring_call_recovers(call);
+    if (!recovers && !ring_call_keeps(call) &&
+        (result = wherry_channel_receive(receiver, data, sizeof data, &size, WHERRY_NOW)) != -EAGAIN && result != 0)
         give_up(run, "a receive with nothing there", result);
     ring_victim_mark();
-    bool empty = call == CALL_RECEIVE_WAITS || call == CALL_RECEIVE_WOKEN || call == CALL_CLOSE_LAST;
-    if (!recovers && !empty) { /* the first of those that lie there now */
+    if (!recovers && !ring_call_finds_nothing(call)) { /* the first of those that lie there now */
         result = wherry_channel_receive(receiver, data, sizeof data, &size, test_deadline());
         if (result != 1)
             give_up(run, "the first message", result);
         note_received(run->book, size);
     }
-    if (call == CALL_RETURN || call == CALL_CLOSE_HOLDING)
+    if (call == CALL_RETURN || call == CALL_RETURN_DROPPED || call == CALL_CLOSE_HOLDING)
         borrow(run, receiver, &loan, test_deadline());
     if (call == CALL_CLOSE_HOLDING) /* it goes back without having been anybody's */
         run->book->entries[held(run->book)].came = BOOK_NOT_YET;
     wherry_time deadline = call == CALL_RECEIVE_WAITS ? wherry_after(3 * WHERRY_MILLISECOND)
-                           : run->stops               ? wherry_after(20 * WHERRY_MILLISECOND)
+                           : run->stops               ? wherry_after(run->patience)
                            : run->scene.poller        ? wherry_after(50 * WHERRY_MILLISECOND) /* which may be quicker */
                                                       : test_deadline();
-    bool closes = call == CALL_CLOSE_RECEIVER || call == CALL_CLOSE_HOLDING || call == CALL_CLOSE_LAST;
+    bool closes = call == CALL_CLOSE_RECEIVER || call == CALL_CLOSE_HOLDING || call == CALL_CLOSE_LAST ||
+                  call == CALL_KEEP_CLOSE_RECEIVER;
     ring_victim_mark();
     switch (call) {
+    case CALL_RECEIVE_FD:
+    case CALL_RECEIVE_FD_READY:
+        ask_to_receive(run, receiver);
+        return;
     case CALL_BORROW:
+    case CALL_BORROW_DROPPED:
         borrow(run, receiver, &loan, deadline);
         break;
-    case CALL_RETURN: {
+    case CALL_RETURN:
+    case CALL_RETURN_DROPPED: {
         uint32_t number = held(run->book);
         wherry_channel_return(receiver, &loan);
         run->book->entries[number].came = BOOK_RETURNED;
@@ -244,10 +337,12 @@ static void be_receiver(struct ring_run *run)
     case CALL_CLOSE_RECEIVER:
     case CALL_CLOSE_HOLDING:
     case CALL_CLOSE_LAST:
+    case CALL_KEEP_CLOSE_RECEIVER:
         wherry_channel_close(receiver, WHERRY_NOW);
         break;
     default:
         result = wherry_channel_receive(receiver, data, sizeof data, &size, deadline);
+        run->book->result = result;
         if (result == 1)
             note_received(run->book, size);
         else if (call != CALL_RECEIVE_WAITS && !run->stops && !run->scene.poller)
@@ -264,7 +359,8 @@ static void be_opener(struct ring_run *run)
 {
     enum ring_call call = run->scene.call;
     struct wherry_channel *channel;
-    bool sends = call == CALL_OPEN_SENDER || call == CALL_CREATE_SENDER;
+    bool sends = call == CALL_OPEN_SENDER || call == CALL_CREATE_SENDER || call == CALL_KEEP_CREATE ||
+                 call == CALL_KEEP_OPEN_SENDER;
     wherry_time deadline = call == CALL_CREATE_SENDER ? wherry_after(WHERRY_MILLISECOND) : test_deadline();
     ring_victim_mark();
     ring_victim_mark();

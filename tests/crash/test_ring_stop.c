@@ -18,7 +18,7 @@
 #include "harness.h"
 #include "ring/ring.h"
 
-enum { DEFAULT_POINTS = TEST_SANITIZED ? 4 : 60 };
+enum { DEFAULT_POINTS = TEST_SANITIZED ? 4 : 60, ENOUGH = 20 /* violations: a hang takes seconds */ };
 
 struct sweep {
     struct ring_run run;
@@ -151,10 +151,11 @@ static void stop_at(struct sweep *sweep, const struct ring_point *point, bool le
     }
     if (there && step_kill(&run->step, SIGSTOP) == 0) {
         sweep->stops++;
-        run->book->lives = call != CALL_RECOVER_LOAN;
+        run->book->lives = !ring_call_recovers(call);
         if (leaves && (call == CALL_OPEN_SENDER || call == CALL_OPEN_RECEIVER))
             leave_and_come(run);
         go_on_without(sweep);
+        ring_run_make_ready(run);
         int result = step_finish(&run->step);
         if (result < 0 || !WIFEXITED(run->step.status) || WEXITSTATUS(run->step.status) != 0)
             book_complain(run->book, "the victim could not go on: %d, status 0x%x", result, run->step.status);
@@ -163,7 +164,7 @@ static void stop_at(struct sweep *sweep, const struct ring_point *point, bool le
     step_end(&run->step);
     run->released = wherry_now();
     ring_run_end(run, true);
-    if (run->book->complaints && sweep->violations++ < 20)
+    if (run->book->complaints && sweep->violations++ < ENOUGH)
         printf("# VIOLATION: %s, stopped at %s%s: %s (%u in all)\n", ring_call_name(call), ring_point_name(point),
                leaves ? ", others may leave" : "", run->book->complaint, run->book->complaints);
 }
@@ -173,13 +174,14 @@ static void sweep_scene(struct sweep *sweep, const struct ring_scene *scene, siz
     struct ring_run *run = &sweep->run;
     run->scene = *scene;
     run->stops = true;
+    run->patience = 20 * WHERRY_MILLISECOND;
     if (ring_run_begin(run))
         ring_points_find(&sweep->points, &run->step, 4, 200000);
     step_kill(&run->step, SIGKILL);
     step_end(&run->step);
     ring_run_end(run, true);
     size_t stride = wanted ? sweep->points.count / wanted + 1 : 1;
-    for (size_t at = 0; at < sweep->points.count; at += stride)
+    for (size_t at = 0; at < sweep->points.count && sweep->violations < ENOUGH; at += stride)
         stop_at(sweep, &sweep->points.points[at], (at / stride) % 2);
     ring_points_fini(&sweep->points);
 }
@@ -214,6 +216,155 @@ TEST_WITH(stopped_at_each_instruction_of, .count = calls, .entry = call_name, .s
         printf("; all held up at %zu by a receiver alone, at %zu by one that removes the ring", sweep->held_up,
                sweep->shut_out);
     printf("\n");
+    fflush(stdout);
+    test_gate_fini(&gate);
+    ck_assert_uint_eq(sweep->violations, 0);
+    free(sweep);
+}
+
+/* ---- what others do between two of its instructions ---- */
+
+enum meanwhile {
+    OTHERS_TAKE,      /* another receiver takes a message of the lane */
+    OTHERS_HOLD,      /* it has it on loan until the victim is done */
+    SENDERS_CHANGE,   /* a new sender comes, then the last one goes */
+    RECEIVERS_CHANGE, /* a new receiver comes, then the last one goes */
+};
+
+static const struct interplay {
+    const char *name;
+    enum meanwhile meanwhile;
+    struct ring_scene scene;
+} interplays[] = {
+    {"receive_while_others_hold", OTHERS_HOLD, {.call = CALL_RECEIVE, .size = 56, .two_receivers = true}},
+    {"receive_while_others_take", OTHERS_TAKE, {.call = CALL_RECEIVE, .size = 56, .two_receivers = true}},
+    {"receive_of_one_thread_while_others_hold",
+     OTHERS_HOLD,
+     {.call = CALL_RECEIVE, .size = 300, .two_receivers = true, .single_thread = true}},
+    {"borrow_while_others_hold", OTHERS_HOLD, {.call = CALL_BORROW, .size = 56, .two_receivers = true}},
+    {"borrow_while_others_take", OTHERS_TAKE, {.call = CALL_BORROW, .size = 56, .two_receivers = true}},
+    {"receive_while_senders_change", SENDERS_CHANGE, {.call = CALL_RECEIVE_WAITS, .size = 56, .two_senders = true}},
+    {"receive_of_two_while_senders_change",
+     SENDERS_CHANGE,
+     {.call = CALL_RECEIVE_WAITS, .size = 56, .two_senders = true, .two_receivers = true}},
+    {"send_while_receivers_change", RECEIVERS_CHANGE, {.call = CALL_SEND, .size = 56}},
+    {"send_that_waits_while_receivers_change", RECEIVERS_CHANGE, {.call = CALL_SEND_WAITS, .size = 56}},
+};
+
+/* At the entry of the victim's call: what makes it look who is there. */
+static void stir(struct ring_run *run, enum meanwhile meanwhile)
+{
+    if (meanwhile == SENDERS_CHANGE) { /* the one who stays is behind the place that is free now */
+        wherry_channel_close(run->senders[0], WHERRY_NOW);
+        run->senders[0] = run->senders[1];
+        run->senders[1] = NULL;
+    } else if (meanwhile == RECEIVERS_CHANGE) { /* as one leaves it that died in saying so */
+        const struct wherry__ring *ring = run->receivers[0]->endpoint.state;
+        ring->control->shared.deserted = 1;
+    }
+}
+
+static void change(struct ring_run *run, enum wherry_role role, struct wherry_channel **one)
+{
+    struct wherry_channel *newcomer;
+    test_ok(wherry_channel_open(run->url, role, NULL, test_deadline(), &newcomer));
+    wherry_channel_close(*one, WHERRY_NOW);
+    *one = newcomer;
+}
+
+/* Between the same two instructions; a loan stays until the victim is done. */
+static bool interfere(struct ring_run *run, enum meanwhile meanwhile, struct wherry_loan *ret_loan)
+{
+    switch (meanwhile) {
+    case OTHERS_TAKE:
+        book_take(run->book, run->receivers[0], WHERRY_NOW);
+        return false;
+    case OTHERS_HOLD:
+        if (wherry_channel_borrow(run->receivers[0], ret_loan, WHERRY_NOW) != 1)
+            return false;
+        book_note(run->book, ret_loan->data, &ret_loan->info, BOOK_CAME);
+        return true;
+    case SENDERS_CHANGE:
+        change(run, WHERRY_SEND, &run->senders[0]);
+        return false;
+    default:
+        change(run, WHERRY_RECEIVE, &run->receivers[0]);
+        return false;
+    }
+}
+
+static void interplay_at(struct sweep *sweep, const struct interplay *interplay, const struct ring_point *point)
+{
+    struct ring_run *run = &sweep->run;
+    struct wherry_loan loan;
+    bool there = false, holds = false;
+    run->fresh = false;
+    if (ring_run_begin(run)) {
+        stir(run, interplay->meanwhile);
+        int result =
+            point ? ring_points_go(&run->step, point) : ring_points_find(&sweep->points, &run->step, 4, 200000);
+        there = point && (result == STEP_THERE || result == STEP_RETURNED);
+        if (point && !there)
+            book_complain(run->book, "the victim did not come to the point: %d", result);
+    }
+    if (there && step_kill(&run->step, SIGSTOP) == 0) {
+        sweep->stops++;
+        run->book->lives = true;
+        run->book->result = 1;
+        holds = interfere(run, interplay->meanwhile, &loan);
+        int result = step_finish(&run->step);
+        if (result < 0 || !WIFEXITED(run->step.status) || WEXITSTATUS(run->step.status) != 0)
+            book_complain(run->book, "the victim could not go on: %d, status 0x%x", result, run->step.status);
+        if (run->book->result == 0 && interplay->meanwhile == SENDERS_CHANGE)
+            book_complain(run->book, "it received an end, and there was a sender all the time");
+        if (run->book->result == -EPIPE)
+            book_complain(run->book, "it found nobody left to receive, and there was a receiver all the time");
+    }
+    step_kill(&run->step, SIGKILL);
+    step_end(&run->step);
+    run->released = wherry_now();
+    if (holds)
+        wherry_channel_return(run->receivers[0], &loan);
+    if (!point)
+        run->book->complaints = 0;
+    ring_run_end(run, true);
+    if (point && run->book->complaints && sweep->violations++ < ENOUGH)
+        printf("# VIOLATION: %s, stopped at %s: %s (%u in all)\n", interplay->name, ring_point_name(point),
+               run->book->complaint, run->book->complaints);
+}
+
+static size_t interplay_count(void)
+{
+    return sizeof interplays / sizeof interplays[0];
+}
+
+static const char *interplay_name(size_t index)
+{
+    return interplays[index].name;
+}
+
+TEST_WITH(nothing_comes_twice_and_no_end_before_its_time, .count = interplay_count, .entry = interplay_name,
+          .seconds = 600)
+{
+    const struct interplay *interplay = &interplays[index];
+    struct test_gate gate;
+    struct sweep *sweep = calloc(1, sizeof *sweep);
+    test_gate_init(&gate);
+    sweep->run.book = test_shared(sizeof *sweep->run.book);
+    sweep->run.gate = &gate;
+    sweep->run.scene = interplay->scene;
+    sweep->run.stops = true;
+    sweep->run.patience = WHERRY_MILLISECOND;
+    interplay_at(sweep, interplay, NULL);
+    const char *wanted = getenv("WHERRY_KILL_POINTS");
+    bool changes = interplay->meanwhile == SENDERS_CHANGE || interplay->meanwhile == RECEIVERS_CHANGE;
+    size_t stride = TEST_SANITIZED                                       ? sweep->points.count / 40 + 1
+                    : changes && !(wanted && strcmp(wanted, "all") == 0) ? 6 /* a look at places takes dozens of them */
+                                                                         : 1;
+    for (size_t at = 0; at < sweep->points.count && sweep->violations < ENOUGH; at += stride)
+        interplay_at(sweep, interplay, &sweep->points.points[at]);
+    ring_points_fini(&sweep->points);
+    printf("# %s: %zu stops, %zu violations\n", interplay->name, sweep->stops, sweep->violations);
     fflush(stdout);
     test_gate_fini(&gate);
     ck_assert_uint_eq(sweep->violations, 0);

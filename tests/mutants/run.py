@@ -37,6 +37,8 @@ PROGRAMS = [
     Program("conformance", ["tests/conformance/*.c", "!test_double.c"], False, ["[shm"], {}),
     Program("kill", ["tests/crash/test_ring_kill.c", "tests/crash/ring_*.c", "tools/stepkill/step.c",
                      "tools/stepkill/step_events.c"], False, [], {"WHERRY_KILL_POINTS": "12"}),
+    Program("stop", ["tests/crash/test_ring_stop.c", "tests/crash/ring_*.c", "tools/stepkill/step.c",
+                     "tools/stepkill/step_events.c"], False, ["nothing_comes"], {}),
 ]
 
 
