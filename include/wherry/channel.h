@@ -84,6 +84,11 @@ struct wherry_channel_options {
     enum wherry_redeliver redeliver; /* shm: what becomes of a message whose borrower died; URL key: redeliver=yes|no */
     const char *share;     /* shm: the ring is for processes of this uid as well as one's own, handed over by whoever made
                             * it and is in a call on it or polls it; "1000" */
+    bool delay;            /* tcp: small messages may wait for others to go with (Nagle's algorithm) */
+    wherry_time keepalive; /* tcp: ns without traffic after which the peer's host is asked for life; the connection ends when
+                            * it does not answer for half as long again; 0: never */
+    wherry_time user_timeout; /* tcp: ns that sent bytes may go unacknowledged before the connection ends; 0: the kernel's
+                               * (net.ipv4.tcp_retries2, some 15 minutes) */
 };
 
 #ifdef __cplusplus
@@ -127,7 +132,8 @@ struct wherry_info {
 };
 #define WHERRY_INCOMPLETE 1u  /* the last record of a line or nul stream had no delimiter */
 #define WHERRY_REDELIVERED 2u /* given before to a receiver that died holding it */
-#define WHERRY_ENDED 4u       /* no message: the peer sends no more (only with report_ends) */
+#define WHERRY_ENDED 4u       /* no message: the peer sends no more (only with report_ends); type is 0 when it ended in
+                               * order, else the negative errno for which its connection was lost, such as -ECONNRESET */
 
 /* A message on loan, readable in place until it is returned. */
 struct wherry_loan {

@@ -1,11 +1,15 @@
-/* base/holder.c - owns the reading of /proc for sentences: /proc/locks, /proc/net/unix, /proc/PID/fd; proc(5).
+/* base/holder.c - owns the reading of /proc for sentences: /proc/locks, /proc/net/unix, /proc/net/tcp,
+ * /proc/PID/fd; proc(5).
  *
  * SPDX-License-Identifier: MIT */
 #include "base/holder.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,9 +75,8 @@ static bool has_descriptor(const char *pid, const char *target)
     return found;
 }
 
-pid_t wherry__holder_of_abstract(const char *name)
+static pid_t holder_of_socket(unsigned long inode)
 {
-    unsigned long inode = inode_of_abstract(name);
     char target[64];
     snprintf(target, sizeof target, "socket:[%lu]", inode);
     DIR *directory = inode ? opendir("/proc") : NULL;
@@ -84,4 +87,54 @@ pid_t wherry__holder_of_abstract(const char *name)
     if (directory)
         closedir(directory);
     return holder;
+}
+
+pid_t wherry__holder_of_abstract(const char *name)
+{
+    return holder_of_socket(inode_of_abstract(name));
+}
+
+/* proc_net_tcp(5): addresses are hexadecimal words in the order of the machine; the fourth column is the state, 0A for one
+ * that listens. */
+static void table_text(const struct sockaddr *address, char text[static 48])
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *four = (const void *)address;
+        snprintf(text, 48, "%08X:%04X", four->sin_addr.s_addr, ntohs(four->sin_port));
+        return;
+    }
+    const struct sockaddr_in6 *six = (const void *)address;
+    uint32_t words[4];
+    memcpy(words, &six->sin6_addr, sizeof words);
+    snprintf(text, 48, "%08X%08X%08X%08X:%04X", words[0], words[1], words[2], words[3], ntohs(six->sin6_port));
+}
+
+/* Of one that listens at this very address, or else at all of them. */
+static unsigned long inode_of_listener(const char *table, const char *text)
+{
+    FILE *file = fopen(table, "re");
+    char line[512], local[48];
+    unsigned long found = 0;
+    bool exact = false;
+    while (file && !exact && fgets(line, sizeof line, file)) {
+        unsigned long inode;
+        unsigned state;
+        if (sscanf(line, "%*d: %47s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3 || state != 0x0a)
+            continue;
+        exact = strcmp(local, text) == 0;
+        bool any = strspn(local, "0") == strcspn(local, ":") && strcmp(strchr(local, ':'), strchr(text, ':')) == 0;
+        if (exact || any)
+            found = inode;
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+pid_t wherry__holder_of_tcp(const struct sockaddr *address)
+{
+    char text[48];
+    table_text(address, text);
+    unsigned long inode = inode_of_listener(address->sa_family == AF_INET ? "/proc/net/tcp" : "/proc/net/tcp6", text);
+    return holder_of_socket(inode || address->sa_family != AF_INET ? inode : inode_of_listener("/proc/net/tcp6", text));
 }

@@ -41,8 +41,12 @@ static const struct option {
     FIELD(places, NUMBER, WHERRY__OPTION_RING),
     FIELD(redeliver, YES_NO, WHERRY__OPTION_RING),
     FIELD(share, TEXT, WHERRY__OPTION_RING),
+    FIELD(delay, FLAG, WHERRY__OPTION_TCP),
+    FIELD(keepalive, DURATION, WHERRY__OPTION_TCP),
+    FIELD(user_timeout, DURATION, WHERRY__OPTION_TCP),
 #undef FIELD
 };
+_Static_assert(sizeof options_table / sizeof *options_table + 2 <= WHERRY__URL_OPTIONS_MAX, "all may be given");
 enum { OPTION_COUNT = sizeof options_table / sizeof *options_table };
 
 /* "16M", "65536": bytes with k, M, G for powers of 1024. */
@@ -252,8 +256,9 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
     if (ret->mode > 0777)
         return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name,
                             ret->mode);
-    if (ret->spin < 0)
-        return wherry__fail(EINVAL, "%s: options.spin is negative", name);
+    if (ret->spin < 0 || ret->keepalive < 0 || ret->user_timeout < 0)
+        return wherry__fail(EINVAL, "%s: options.%s is negative", name,
+                            ret->spin < 0 ? "spin" : ret->keepalive < 0 ? "keepalive" : "user_timeout");
     return 0;
 }
 
@@ -303,6 +308,9 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->keep = options->keep;
     config->drops = options->redeliver == WHERRY_REDELIVER_NO;
     config->places = options->places;
+    config->delay = options->delay;
+    config->keepalive = options->keepalive;
+    config->user_timeout = options->user_timeout;
     config->shared = options->share != NULL;
     if (options->share && !wherry__allow_parse_one(&config->other, options->share))
         return wherry__url_fail(config->name, place_of(config, "share"), "share takes the number of a uid");

@@ -26,6 +26,8 @@ struct wherry__config {
     enum wherry_read_ahead read_ahead;
     bool keep, drops; /* drops: redeliver=no */
     uint32_t places;
+    bool delay;
+    wherry_time keepalive, user_timeout;
     bool shared; /* with `other` */
     uid_t other;
 };
@@ -40,6 +42,7 @@ struct wherry__config {
 #define WHERRY__OPTION_WRITERS (1u << 5)
 #define WHERRY__OPTION_UID (1u << 6)
 #define WHERRY__OPTION_READ_AHEAD (1u << 7)
+#define WHERRY__OPTION_TCP (1u << 9)  /* delay, keepalive, user_timeout */
 #define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver, share */
 
 /* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for

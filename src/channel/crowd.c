@@ -179,12 +179,12 @@ static int watch(struct wherry__endpoint *endpoint, struct wherry__member *membe
 static int admit(struct wherry__endpoint *endpoint, int fd)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    struct wherry__credentials credentials = {.pid = 0};
-    bool known = wherry__credentials_of_connection(fd, &credentials) == 0;
-    if (!known || !wherry__allow_check(&endpoint->config->allow, credentials.uid)) {
-        wherry__count(&endpoint->counters.refused, 1);
+    struct wherry_peer peer = {0};
+    int result = crowd->admit(endpoint, fd, &peer);
+    if (result != 1) {
+        wherry__count(&endpoint->counters.refused, result == 0);
         wherry__fd_close(&fd);
-        return 0;
+        return result;
     }
     struct wherry__member *member = calloc(1, sizeof *member);
     if (!member) {
@@ -199,13 +199,11 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
     link->in_fd = link->out_fd = fd;
     link->exact = endpoint->config->read_ahead == WHERRY_READ_AHEAD_NO;
     link->lean = crowd->count >= MANY;
-    link->peer = (struct wherry_peer){.id = ++crowd->last_id,
-                                      .has_credentials = true,
-                                      .pid = credentials.pid,
-                                      .uid = credentials.uid,
-                                      .gid = credentials.gid};
-    int result = wherry__unix_resize(fd, endpoint->config->capacity, endpoint->config->name);
-    if (result == 0 && insert(crowd, member) < 0)
+    link->plain = crowd->plain;
+    link->peer = peer;
+    link->peer.id = ++crowd->last_id;
+    result = 0;
+    if (insert(crowd, member) < 0)
         result = wherry__fail(ENOMEM, "%s: no memory for another peer", endpoint->config->name);
     if (result < 0) {
         wherry__link_fini(link, endpoint->born);
@@ -353,6 +351,8 @@ int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wh
     if (id == 0 && crowd->count > 1)
         return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name,
                             crowd->count);
+    if (crowd->plain)
+        return wherry__fail(EOPNOTSUPP, "%s: nobody vouches for who is at the other end", endpoint->config->name);
     struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
     if (!member || member->leaving || wherry__link_hung_up(&member->link))
         return id ? no_such_peer(endpoint, id)

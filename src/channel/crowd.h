@@ -30,6 +30,9 @@ struct wherry__member {
 struct wherry__crowd {
     int listener;                   /* a copy: the transport owns it */
     enum wherry__link_kind kind;    /* of what is accepted */
+    bool plain;                     /* likewise: the kernel does not say who writes */
+    /* Look at who has come, and prepare its descriptor: 1 with all but its id, 0 it is refused, or -errno. */
+    int (*admit)(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer);
     pthread_mutex_t table_lock;     /* around changes of the table: wait() looks a peer up without the channel's lock */
     struct wherry__member **buckets; /* by id */
     size_t bucket_count;            /* a power of two */
@@ -48,7 +51,7 @@ struct wherry__crowd {
     struct wherry__member *begun;   /* a message to it is half written from the sender's memory */
 };
 
-/* listener and kind are set: fill the wait sets.  0 or -errno. */
+/* listener, kind and admit are set: fill the wait sets.  0 or -errno. */
 int wherry__crowd_start(struct wherry__endpoint *endpoint);
 /* In a forked child: the connections are the parent's. */
 int wherry__crowd_adopt(struct wherry__endpoint *endpoint);

@@ -47,7 +47,7 @@ static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *mem
     bool owed = answers && (member->unanswered > 0 || wherry__link_keeps(&member->link));
     uint64_t id = member->link.peer.id;
     ret_loan->data = NULL;
-    ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .peer = member->link.peer};
+    ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .type = member->link.failure, .peer = member->link.peer};
     if (!endpoint->config->report_ends && (hung_up || !owed)) {
         wherry__crowd_remove(endpoint, member);
     } else {

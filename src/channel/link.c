@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
+#include "socket/inet.h"
 
 void wherry__link_init(struct wherry__link *link, const struct wherry__config *config,
                        struct wherry__counters *counters)
@@ -39,8 +41,35 @@ void wherry__link_forget(struct wherry__link *link)
     link->peek_fds[0] = link->peek_fds[1] = -1; /* closed at the fork */
 }
 
+bool wherry__connection_lost(int code)
+{
+    return code == ECONNRESET || code == ETIMEDOUT || code == EHOSTUNREACH || code == ENETUNREACH || code == ENETDOWN ||
+           code == EHOSTDOWN || code == ECONNABORTED || code == EPIPE || code == ENOTCONN;
+}
+
+bool wherry__link_lingers(struct wherry__link *link)
+{
+    enum { PIECES = 64 };
+    char dropped[16384];
+    if (!link->plain || link->in_fd < 0)
+        return false;
+    if (!link->finished)
+        wherry__sys.shutdown(link->out_fd, SHUT_WR);
+    link->finished = true;
+    for (int i = 0; i < PIECES; i++) {
+        ssize_t size = wherry__sys.recv(link->in_fd, dropped, sizeof dropped, MSG_DONTWAIT);
+        if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
+            return false;
+        if (size < 0 && errno == EAGAIN)
+            break;
+    }
+    return !wherry__inet_arrived(link->in_fd);
+}
+
 void wherry__link_fini(struct wherry__link *link, uint64_t born)
 {
+    if (born == wherry__generation())
+        wherry__link_lingers(link);
     bool inheritable = link->config->inheritable;
     if (link->out_fd != link->in_fd)
         wherry__fd_close_from(born, inheritable, &link->out_fd);

@@ -38,7 +38,8 @@ struct wherry__link {
     bool atoms;         /* several writers: no write over PIPE_BUF, which sockets too take whole or not at all */
     bool cuts;          /* foreign bytes end the connection; otherwise they are skipped */
     bool fifo;          /* a read of 0 may mean that no writer has come yet; after EPIPE a reader may come again */
-    bool credentials;   /* SO_PASSCRED is set: each read says who wrote */
+    bool plain;         /* a socket whose kernel does not say who wrote, and whose end may be a failure: TCP */
+    int failure;        /* of such a one: why it ended, negative; 0: in order */
     bool datagram;      /* a packet of 0 bytes is never the end */
     bool lean;          /* one of many: give memory back as soon as it is empty */
     const struct wherry__config *config;
@@ -100,6 +101,12 @@ void wherry__link_init(struct wherry__link *link, const struct wherry__config *c
 void wherry__link_forget(struct wherry__link *link);
 /* Frees memory and closes the descriptors (as wherry__fd_close_from). */
 void wherry__link_fini(struct wherry__link *link, uint64_t born);
+
+/* Of a plain socket: say the end, drop what the peer sends, and look whether all that was sent has arrived.  False:
+ * nothing is under way any more, or the peer sends no more, so that nothing of it can meet a closed socket. */
+bool wherry__link_lingers(struct wherry__link *link);
+/* Whether a connection that fails with this errno is lost, as opposed to a call that failed. */
+bool wherry__connection_lost(int code);
 
 /* As the slots of the same names in transport.h, for this connection. */
 int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);

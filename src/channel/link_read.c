@@ -100,7 +100,7 @@ static void note_size(struct wherry__link *link, ssize_t size)
 ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int count)
 {
     ssize_t size;
-    if (link->kind == WHERRY__LINK_SOCKET) {
+    if (link->kind == WHERRY__LINK_SOCKET && !link->plain) {
         struct wherry__credentials credentials;
         bool had = false;
         int flags;
@@ -129,6 +129,10 @@ ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int co
     }
     if (size == 0 || size == -EAGAIN)
         return size;
+    if (link->plain && wherry__connection_lost((int)-size)) {
+        link->failure = (int)size;
+        return 0;
+    }
     if (size == -ECONNRESET && link->kind == WHERRY__LINK_SOCKET)
         return 0; /* the other end went with bytes of ours unread */
     if (size == -EIO && link->kind == WHERRY__LINK_FILE)

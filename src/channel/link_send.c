@@ -112,6 +112,11 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
         return size;
     if (errno == EAGAIN)
         return -EAGAIN;
+    if (link->plain && wherry__connection_lost(errno)) {
+        if (!link->failure && errno != EPIPE) /* the kernel says it once, and the receiving half is to say it too */
+            link->failure = -errno;
+        return wherry__fail(EPIPE, "%s: the connection is lost (%s)", link->config->name, strerror(errno));
+    }
     if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
         return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
     return wherry__fail_errno(errno, "%s: writing failed", link->config->name);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/time.h"
 #include "base/why.h"
 #include "channel/patience.h"
 
@@ -120,6 +121,13 @@ int wherry_channel_pair(const char *url, const struct wherry_channel_options *op
     return result;
 }
 
+static void linger(struct wherry_channel *channel, wherry_time deadline)
+{
+    struct wherry__steps steps = {0};
+    while (channel->endpoint.transport->linger(&channel->endpoint) && !wherry__deadline_passed(deadline))
+        wherry__steps_sleep(&steps, deadline);
+}
+
 int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
 {
     if (!channel)
@@ -132,6 +140,8 @@ int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
         wherry__fail(-result,
                      "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
                      channel->config.name);
+    if (here && channel->endpoint.transport->linger)
+        linger(channel, deadline);
     free_channel(channel);
     return result;
 }

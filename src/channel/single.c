@@ -4,6 +4,7 @@
 #include "channel/single.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -93,6 +94,16 @@ int wherry__single_keep(struct wherry__endpoint *endpoint)
     return result;
 }
 
+/* Said once; the end comes behind. */
+static int lost(const struct wherry__endpoint *endpoint, struct wherry__link *link)
+{
+    int code = -link->failure;
+    link->failure = 0;
+    /* not as a deadline that passed */
+    return wherry__fail(code == ETIMEDOUT ? ECONNABORTED : code, "%s: the connection was lost (%s)",
+                        endpoint->config->name, strerror(code));
+}
+
 int wherry__single_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
                               struct wherry_loan *ret_loan)
 {
@@ -101,7 +112,8 @@ int wherry__single_try_borrow(struct wherry__endpoint *endpoint, void *buffer, s
         wherry__single_try_finish(endpoint); /* its failure is the next send's to report */
     if (wherry__link_borrow_ahead(&single->link, ret_loan))
         return 1;
-    return wherry__link_borrow(&single->link, buffer, capacity, ret_loan);
+    int result = wherry__link_borrow(&single->link, buffer, capacity, ret_loan);
+    return __builtin_expect(result == 0 && single->link.failure, 0) ? lost(endpoint, &single->link) : result;
 }
 
 void wherry__single_give_back(struct wherry__endpoint *endpoint)

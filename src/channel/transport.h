@@ -132,6 +132,11 @@ struct wherry__transport {
     /* Wait in place of the wait set: `to` is the addressee when sending.  NULL: wherry__wait_for() on the set. */
     int (*wait)(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline);
 
+    /* At close, when nothing is kept any more: whether something that was sent is still under way and would be lost if
+     * the peer's next bytes met a closed socket (H71).  Takes in and drops what peers send; asked again until the
+     * deadline.  NULL: never. */
+    bool (*linger)(struct wherry__endpoint *endpoint);
+
     /* No more will be sent (all kept bytes are out): tell the peers.  NULL: -EOPNOTSUPP. */
     int (*finish)(struct wherry__endpoint *endpoint);
 

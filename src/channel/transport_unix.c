@@ -5,22 +5,26 @@
 
 #include "base/fd.h"
 #include "base/why.h"
-#include "channel/crowd.h"
-#include "channel/single.h"
+#include "channel/connected.h"
 #include "socket/unix.h"
 
 struct unix_state {
-    union { /* by side; each is the first member, as single.h and crowd.h ask */
-        struct wherry__single single;
-        struct wherry__crowd crowd;
-    } u;
+    union wherry__connected u;
     struct wherry__unix_listener listener;
     struct wherry__unix_place place;
 };
 
-static bool listens(const struct wherry__endpoint *endpoint)
+/* Who has come: the kernel knows its uid. */
+static int unix_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
 {
-    return endpoint->config->side == WHERRY_LISTEN;
+    struct wherry__credentials credentials = {.pid = 0};
+    if (wherry__credentials_of_connection(fd, &credentials) < 0 ||
+        !wherry__allow_check(&endpoint->config->allow, credentials.uid))
+        return 0;
+    *ret_peer = (struct wherry_peer){
+        .has_credentials = true, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
+    int result = wherry__unix_resize(fd, endpoint->config->capacity, endpoint->config->name);
+    return result < 0 ? result : 1;
 }
 
 static int open_listening(struct wherry__endpoint *endpoint, int type)
@@ -32,6 +36,7 @@ static int open_listening(struct wherry__endpoint *endpoint, int type)
     if (result < 0)
         return result;
     state->u.crowd.listener = state->listener.fd;
+    state->u.crowd.admit = unix_admit;
     state->u.crowd.kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     return wherry__crowd_start(endpoint);
 }
@@ -70,7 +75,7 @@ static int open_of_type(struct wherry__endpoint *endpoint, int type, wherry_time
         endpoint->config->side = WHERRY_LISTEN; /* close() finds an empty crowd */
         return result;
     }
-    return listens(endpoint) ? open_listening(endpoint, type) : open_connecting(endpoint, type, deadline);
+    return wherry__listens(endpoint) ? open_listening(endpoint, type) : open_connecting(endpoint, type, deadline);
 }
 
 static int stream_open(struct wherry__endpoint *endpoint, wherry_time deadline)
@@ -86,87 +91,13 @@ static int seqpacket_open(struct wherry__endpoint *endpoint, wherry_time deadlin
 static void unix_close(struct wherry__endpoint *endpoint, bool own)
 {
     struct unix_state *state = endpoint->state;
-    if (!listens(endpoint)) {
+    if (!wherry__listens(endpoint)) {
         wherry__single_close(endpoint, own);
         return;
     }
     wherry__crowd_fini(endpoint);
     if (state->place.text)
         wherry__unix_unlisten(&state->listener, &state->place, own, endpoint->born, endpoint->config->inheritable);
-}
-
-/* ---- the slots, by side ---- */
-
-static int unix_try_send(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
-                         unsigned flags, size_t *ret_taken)
-{
-    return listens(endpoint) ? wherry__crowd_try_send(endpoint, messages, count, flags, ret_taken)
-                             : wherry__single_try_send(endpoint, messages, count, flags, ret_taken);
-}
-
-static int unix_try_finish(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_try_finish(endpoint) : wherry__single_try_finish(endpoint);
-}
-
-static int unix_keep(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_keep(endpoint) : wherry__single_keep(endpoint);
-}
-
-static int unix_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
-                           struct wherry_loan *ret_loan)
-{
-    return listens(endpoint) ? wherry__crowd_try_borrow(endpoint, buffer, capacity, ret_loan)
-                             : wherry__single_try_borrow(endpoint, buffer, capacity, ret_loan);
-}
-
-static void unix_give_back(struct wherry__endpoint *endpoint)
-{
-    if (listens(endpoint))
-        wherry__crowd_give_back(endpoint);
-    else
-        wherry__single_give_back(endpoint);
-}
-
-static int unix_rescue(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_rescue(endpoint) : wherry__single_rescue(endpoint);
-}
-
-static bool unix_ready(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_ready(endpoint) : wherry__single_ready(endpoint);
-}
-
-static int unix_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
-                     wherry_time deadline)
-{
-    if (listens(endpoint))
-        return wherry__crowd_wait(endpoint, direction, to, deadline);
-    return wherry__wait_for(direction == WHERRY__SENDING ? &endpoint->sending : &endpoint->receiving, deadline);
-}
-
-static int unix_finish(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_finish(endpoint) : wherry__single_finish(endpoint);
-}
-
-static int unix_disconnect(struct wherry__endpoint *endpoint, uint64_t id, bool forced)
-{
-    if (listens(endpoint))
-        return wherry__crowd_disconnect(endpoint, id, forced);
-    return wherry__fail(EOPNOTSUPP, "%s: not a listening endpoint: close it instead", endpoint->config->name);
-}
-
-static int unix_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
-{
-    return listens(endpoint) ? wherry__crowd_peer(endpoint, id, ret_peer) : wherry__single_peer(endpoint, id, ret_peer);
-}
-
-static int unix_adopt(struct wherry__endpoint *endpoint)
-{
-    return listens(endpoint) ? wherry__crowd_adopt(endpoint) : -ECHILD;
 }
 
 #define CONNECTED_TRAITS                                                                                               \
@@ -178,10 +109,8 @@ static int unix_adopt(struct wherry__endpoint *endpoint)
     (WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE | WHERRY__OPTION_BACKLOG | WHERRY__OPTION_UID)
 
 #define SLOTS                                                                                                          \
-    .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH, .state_size = sizeof(struct unix_state),    \
-    .try_send = unix_try_send, .try_finish = unix_try_finish, .keep = unix_keep, .try_borrow = unix_try_borrow,        \
-    .give_back = unix_give_back, .rescue = unix_rescue, .ready = unix_ready, .wait = unix_wait,                        \
-    .finish = unix_finish, .disconnect = unix_disconnect, .peer = unix_peer, .adopt = unix_adopt, .close = unix_close
+    .roles = WHERRY__CONNECTED_ROLES, .state_size = sizeof(struct unix_state), WHERRY__CONNECTED_SLOTS,                \
+    .close = unix_close
 
 #undef unix /* a macro of some compilers */
 const struct wherry__transport wherry__transport_unix = {

@@ -15,6 +15,7 @@
     X(unix)                                                                                                            \
     X(unix_seqpacket)                                                                                                  \
     X(unix_dgram)                                                                                                      \
+    X(tcp)                                                                                                             \
     X(shm)
 
 #undef unix /* a macro of some compilers */

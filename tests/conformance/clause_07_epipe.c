@@ -19,16 +19,6 @@ static void check_no_sigpipe(void)
     must(!sigismember(&blocked, SIGPIPE), "SIGPIPE stays blocked");
 }
 
-/* What sends come to when nobody receives: soon -EPIPE, or a full channel where the object cannot know. */
-static int send_until_refused(const struct subject *subject, struct wherry_channel *sender)
-{
-    int result;
-    wherry_time deadline = soon();
-    while ((result = post(subject, sender, SMALL, 1, WHERRY_NOW)) == 0)
-        must(wherry_now() < deadline, "messages are taken for ever");
-    return result;
-}
-
 CASE(07, h35_nobody_left_is_epipe_and_no_signal, .frames = RECORDS | RAW)
 {
     struct site site;
@@ -41,7 +31,7 @@ CASE(07, h35_nobody_left_is_epipe_and_no_signal, .frames = RECORDS | RAW)
     test_is(post(subject, sender, SMALL, 1, soon()), 0);
     expect(receiver, &crate, SMALL, 1);
     close_now(receiver);
-    test_is(send_until_refused(subject, sender), HAS(KNOWS_RECEIVERS) ? -EPIPE : -EAGAIN);
+    test_is(post_until_refused(subject, sender), HAS(KNOWS_RECEIVERS) ? -EPIPE : -EAGAIN);
     check_no_sigpipe();
     if (HAS(KNOWS_RECEIVERS))
         test_is(post(subject, sender, SMALL, 1, soon()), -EPIPE); /* and it stays so */
@@ -52,14 +42,15 @@ CASE(07, h35_nobody_left_is_epipe_and_no_signal, .frames = RECORDS | RAW)
     site_fini(&site);
 }
 
-CASE(07, nobody_left_is_known_at_the_first_send, .frames = RECORDS, .needs = WHERRY_TRAIT_KNOWS_RECEIVERS)
+CASE(07, nobody_left_is_known_at_the_first_send, .frames = RECORDS, .needs = WHERRY_TRAIT_KNOWS_RECEIVERS,
+     .when = knows_at_once)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
     site_init(&site, subject);
     open_two(&site, &sender, &receiver);
     close_now(receiver); /* nothing was ever received: the connection was perhaps never accepted */
-    test_is(send_until_refused(subject, sender), -EPIPE);
+    test_is(post_until_refused(subject, sender), -EPIPE);
     close_now(sender);
     site_fini(&site);
 }
@@ -93,7 +84,7 @@ CASE(07, send_many_and_flush_say_epipe, .frames = RECORDS, .needs = WHERRY_TRAIT
     site_init(&site, subject);
     open_two(&site, &sender, &receiver);
     close_now(receiver);
-    test_is(send_until_refused(subject, sender), -EPIPE);
+    test_is(post_until_refused(subject, sender), -EPIPE);
     test_is(wherry_channel_send_many(sender, messages, 3, soon()), -EPIPE);
     int result = wherry_channel_send_message(sender, messages, WHERRY_MORE, soon());
     if (result == 0)
@@ -117,7 +108,7 @@ CASE(07, a_pending_sigpipe_of_the_users_stays, .needs = WHERRY_TRAIT_KNOWS_RECEI
     sigaddset(&set, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     raise(SIGPIPE);
-    test_is(send_until_refused(subject, sender), -EPIPE);
+    test_is(post_until_refused(subject, sender), -EPIPE);
     sigpending(&pending);
     must(sigismember(&pending, SIGPIPE), "the user's own pending SIGPIPE is gone");
     close_now(sender);
@@ -140,7 +131,7 @@ CASE(07, a_new_receiver_serves_new_senders, .lacks = WHERRY_TRAIT_PAIR | WHERRY_
         test_is(post(subject, sender, SMALL, round, soon()), 0);
         expect(receiver, &crate, SMALL, round);
         close_now(receiver);
-        test_is(send_until_refused(subject, sender), HAS(KNOWS_RECEIVERS) ? -EPIPE : -EAGAIN);
+        test_is(post_until_refused(subject, sender), HAS(KNOWS_RECEIVERS) ? -EPIPE : -EAGAIN);
         close_now(sender);
     }
     crate_fini(&crate);

@@ -69,6 +69,12 @@ bool has_option(const struct subject *subject, unsigned option); /* WHERRY__OPTI
 /* Several processes write into one byte stream, where the kernel keeps only PIPE_BUF bytes together. */
 bool shares_stream(const struct subject *subject);
 
+/* Bytes that the sender's kernel holds go on to the receiver's by themselves: full a moment ago is not full. */
+bool moves_on(const struct subject *subject);
+
+/* That nobody is left to receive is known before the first send, not by what it leads to (H52). */
+bool knows_at_once(const struct subject *subject);
+
 /* Messages of this subject carry a type. */
 bool has_types(const struct subject *subject);
 
@@ -163,6 +169,9 @@ struct crate {
 void crate_init(struct crate *crate, const struct subject *subject, size_t capacity);
 void crate_fini(struct crate *crate);
 int take(struct wherry_channel *receiver, struct crate *crate, wherry_time deadline);
+
+/* What sends come to when nobody receives: soon -EPIPE, or a full channel where the object cannot know. */
+int post_until_refused(const struct subject *subject, struct wherry_channel *sender);
 
 /* A site with both seats taken, and a crate for messages of up to `capacity` bytes. */
 struct two {

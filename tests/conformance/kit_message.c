@@ -155,11 +155,29 @@ void expect_end(struct wherry_channel *receiver, struct crate *crate)
 /* Far beyond what any kernel object holds by default; a transport without bounds breaks the clause. */
 enum { FILL_MESSAGES = 1 << 20, FILL_BYTES = 1 << 28 };
 
+int post_until_refused(const struct subject *subject, struct wherry_channel *sender)
+{
+    int result;
+    wherry_time deadline = soon();
+    while ((result = post(subject, sender, SMALL, 1, WHERRY_NOW)) == 0)
+        must(wherry_now() < deadline, "messages are taken for ever");
+    return result;
+}
+
 unsigned fill(const struct subject *subject, struct wherry_channel *sender, size_t size, unsigned first)
 {
     unsigned count = 0;
     int result;
-    while ((result = post(subject, sender, size, tag_of(0, first + count), WHERRY_NOW)) == 0) {
+    unsigned settles = moves_on(subject) ? 60 : 0; /* ms: longer than an acknowledgement is put off */
+    for (unsigned full = 0;;) {
+        result = post(subject, sender, size, tag_of(0, first + count), WHERRY_NOW);
+        if (result == -EAGAIN && full++ < settles) {
+            test_sleep(WHERRY_MILLISECOND);
+            continue;
+        }
+        if (result != 0)
+            break;
+        full = 0;
         count++;
         must(count < FILL_MESSAGES && (uint64_t)count * size < FILL_BYTES, "%u messages of %zu bytes: never full",
              count, size);

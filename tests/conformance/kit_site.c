@@ -20,6 +20,16 @@ bool shares_stream(const struct subject *subject)
     return HAS(STREAM) && has_option(subject, WHERRY__OPTION_WRITERS);
 }
 
+bool moves_on(const struct subject *subject)
+{
+    return strcmp(subject->traits->scheme, "tcp") == 0;
+}
+
+bool knows_at_once(const struct subject *subject)
+{
+    return HAS(KNOWS_RECEIVERS) && !moves_on(subject);
+}
+
 bool has_types(const struct subject *subject)
 {
     return HAS(TYPES) && (subject->frame & (NONE | LENGTH));
@@ -63,6 +73,13 @@ void site_init(struct site *site, const struct subject *subject)
         test_path(site->path, name);
         substitute(site->url, sizeof site->url, "{path}", site->path);
     }
+    /* any of 127.0.0.0/8 is this host: one for each site of each process */
+    snprintf(name, sizeof name, "127.%u.%u.%u", (unsigned)getpid() / 250 % 250 + 1, (unsigned)getpid() % 250 + 1,
+             sites % 250 + 1);
+    substitute(site->url, sizeof site->url, "{host}", name);
+    substitute(site->url, sizeof site->url, "{port}", "4711");
+    if (moves_on(subject)) /* else the kernel takes megabytes */
+        site->options.capacity = 65536;
     snprintf(name, sizeof name, "%s-%u", test_word(), sites++);
     substitute(site->url, sizeof site->url, "{name}", name);
 }

@@ -1,0 +1,260 @@
+/* socket/resolve.c - owns names and numbers of hosts: URLs, getaddrinfo(3), text.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "socket/resolve.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/time.h"
+#include "base/why.h"
+
+/* ---- what a URL says ---- */
+
+static bool parse_port(const char *text, uint16_t *ret_port)
+{
+    char *end;
+    unsigned long port = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || port > UINT16_MAX)
+        return false;
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+int wherry__inet_parse(struct wherry__inet_place *place, const struct wherry__url *url, bool needs_port)
+{
+    const char *host = url->authority, *end, *port = NULL;
+    size_t at = url->path_at - strlen(url->authority);
+    const char *form = needs_port ? "host:port, [::1]:port, :port for loopback or *:port for any address"
+                                  : "host, [::1], nothing for loopback or * for any address";
+    *place = (struct wherry__inet_place){.name = url->text};
+    if (!url->has_authority || url->path[0])
+        return wherry__url_fail(url->text, url->has_authority ? url->path_at : strlen(url->scheme) + 1,
+                                "write %s://%s", url->scheme, form);
+    if (*host == '[') {
+        end = strchr(++host, ']');
+        if (!end || (end[1] && end[1] != ':'))
+            return wherry__url_fail(url->text, at, "an IPv6 address stands in brackets: %s", form);
+        port = end[1] ? end + 2 : NULL;
+    } else {
+        end = host + strcspn(host, ":");
+        port = *end ? end + 1 : NULL;
+        if (port && strchr(port, ':'))
+            return wherry__url_fail(url->text, at, "an IPv6 address stands in brackets: %s", form);
+    }
+    size_t length = (size_t)(end - host);
+    if (length >= sizeof place->host)
+        return wherry__url_fail(url->text, at, "a host's name has at most %zu characters", sizeof place->host - 1);
+    memcpy(place->host, host, length);
+    if (needs_port ? !port || !parse_port(port, &place->port) : port != NULL)
+        return wherry__url_fail(url->text, at, needs_port ? "a port is a number from 0 to 65535: %s" : "no port here: %s",
+                                form);
+    return 0;
+}
+
+/* ---- asking ---- */
+
+/* Lives until glibc's thread is done with it, which may be after the call. */
+struct question {
+    struct question *next;
+    uint64_t born;
+    struct gaicb control;
+    struct addrinfo hints;
+    char host[WHERRY__INET_HOST];
+};
+
+static struct question *abandoned;
+static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void free_question(struct question *question)
+{
+    if (question->control.ar_result)
+        freeaddrinfo(question->control.ar_result);
+    free(question);
+}
+
+/* Those that have been answered since. */
+static void free_abandoned(void)
+{
+    pthread_mutex_lock(&abandoned_lock);
+    for (struct question **at = &abandoned; *at;) {
+        struct question *question = *at;
+        bool parents = question->born != wherry__generation(); /* its thread did not come along: it is never answered */
+        if (!parents && gai_error(&question->control) == EAI_INPROGRESS) {
+            at = &question->next;
+            continue;
+        }
+        *at = question->next;
+        if (!parents)
+            free_question(question);
+    }
+    pthread_mutex_unlock(&abandoned_lock);
+}
+
+static void let_go(struct question *question)
+{
+    int code = gai_cancel(&question->control);
+    if (code != EAI_NOTCANCELED && gai_error(&question->control) != EAI_INPROGRESS) {
+        free_question(question);
+        return;
+    }
+    pthread_mutex_lock(&abandoned_lock);
+    question->next = abandoned;
+    abandoned = question;
+    pthread_mutex_unlock(&abandoned_lock);
+}
+
+/* One question: 0 and it is answered; EAI_INPROGRESS: not by the deadline; or another EAI code. */
+static int ask(const char *host, wherry_time deadline, struct question **ret_question)
+{
+    free_abandoned();
+    struct question *question = calloc(1, sizeof *question);
+    *ret_question = question;
+    if (!question)
+        return EAI_MEMORY;
+    question->born = wherry__generation();
+    snprintf(question->host, sizeof question->host, "%s", host);
+    question->hints = (struct addrinfo){.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    question->control = (struct gaicb){.ar_name = question->host, .ar_request = &question->hints};
+    struct gaicb *const list[] = {&question->control};
+    int code = getaddrinfo_a(GAI_NOWAIT, (struct gaicb **)(uintptr_t)list, 1, NULL);
+    while (code == 0 && (code = gai_error(&question->control)) == EAI_INPROGRESS) {
+        struct timespec storage;
+        const struct gaicb *const waited[] = {&question->control};
+        if (wherry__deadline_passed(deadline))
+            return code;
+        gai_suspend(waited, 1, wherry__deadline_left(deadline, &storage));
+        code = 0;
+    }
+    return code;
+}
+
+/* ---- answers ---- */
+
+static void add(struct wherry__inet_list *list, const void *address, socklen_t size)
+{
+    if (list->count == WHERRY__INET_ADDRESSES || size > sizeof(struct sockaddr_storage))
+        return;
+    struct wherry__inet_address *to = &list->addresses[list->count++];
+    *to = (struct wherry__inet_address){.size = size};
+    memcpy(&to->address, address, size);
+}
+
+static void add_4(struct wherry__inet_list *list, in_addr_t host, uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(host)};
+    add(list, &address, sizeof address);
+}
+
+static void add_6(struct wherry__inet_list *list, const struct in6_addr *host, uint16_t port)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = *host};
+    add(list, &address, sizeof address);
+}
+
+static void set_port(struct sockaddr *address, uint16_t port)
+{
+    if (address->sa_family == AF_INET)
+        ((struct sockaddr_in *)(void *)address)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)(void *)address)->sin6_port = htons(port);
+}
+
+/* The families in turn, as getaddrinfo(3) orders each: RFC 8305, section 4. */
+static void take_answer(struct wherry__inet_list *list, struct addrinfo *answer, uint16_t port)
+{
+    struct addrinfo *first = answer, *other = answer;
+    int family = answer->ai_family;
+    while (first || other) {
+        for (; first && first->ai_family != family; first = first->ai_next)
+            ;
+        for (; other && (other->ai_family == family || (other->ai_family != AF_INET && other->ai_family != AF_INET6));
+             other = other->ai_next)
+            ;
+        for (int i = 0; i < 2; i++) {
+            struct addrinfo **at = i == 0 ? &first : &other;
+            if (!*at)
+                continue;
+            set_port((*at)->ai_addr, port);
+            add(list, (*at)->ai_addr, (*at)->ai_addrlen);
+            *at = (*at)->ai_next;
+        }
+    }
+}
+
+static bool resolve_at_once(const struct wherry__inet_place *place, bool listens, struct wherry__inet_list *list)
+{
+    struct addrinfo *answer = NULL,
+                    hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    if (!place->host[0]) { /* who listens has one socket: the family that every host has */
+        add_4(list, INADDR_LOOPBACK, place->port);
+        if (!listens)
+            add_6(list, &in6addr_loopback, place->port);
+        return true;
+    }
+    if (strcmp(place->host, "*") == 0) { /* both families, where there are both */
+        add_6(list, &in6addr_any, place->port);
+        add_4(list, INADDR_ANY, place->port);
+        return true;
+    }
+    if (getaddrinfo(place->host, NULL, &hints, &answer) != 0)
+        return false;
+    take_answer(list, answer, place->port);
+    freeaddrinfo(answer);
+    return true;
+}
+
+static int not_resolved(const struct wherry__inet_place *place, int code, bool waited)
+{
+    if (code == EAI_MEMORY)
+        return wherry__fail(ENOMEM, "%s: no memory", place->name);
+    if (code == EAI_INPROGRESS || code == EAI_AGAIN || code == EAI_SYSTEM)
+        return wherry__fail(waited ? ETIMEDOUT : EAGAIN, "%s: no name server says in time where \"%s\" is", place->name,
+                            place->host);
+    return wherry__fail(ENOENT, "%s: the host \"%s\" is not known (%s)", place->name, place->host, gai_strerror(code));
+}
+
+int wherry__inet_resolve(const struct wherry__inet_place *place, bool listens, wherry_time deadline,
+                         struct wherry__inet_list *ret_list)
+{
+    struct wherry__steps steps = {0};
+    ret_list->count = 0;
+    if (!listens && strcmp(place->host, "*") == 0)
+        return wherry__fail(EINVAL, "%s: * is for the side that listens; say which host", place->name);
+    if (resolve_at_once(place, listens, ret_list))
+        return 0;
+    for (bool waited = false;; waited = true) {
+        struct question *question;
+        int code = ask(place->host, deadline, &question);
+        if (code == 0)
+            take_answer(ret_list, question->control.ar_result, place->port);
+        if (question)
+            let_go(question);
+        if (code == 0)
+            return 0;
+        bool passed = wherry__deadline_passed(deadline);
+        if ((code != EAI_AGAIN && code != EAI_SYSTEM) || passed)
+            return not_resolved(place, code, waited || deadline != WHERRY_NOW);
+        wherry__steps_sleep(&steps, deadline);
+    }
+}
+
+void wherry__inet_text(const struct wherry__inet_address *address, char text[static WHERRY__INET_TEXT])
+{
+    char host[WHERRY__INET_TEXT - 10], service[8];
+    const struct sockaddr *socket = (const struct sockaddr *)&address->address;
+    text[0] = '\0';
+    if ((socket->sa_family != AF_INET && socket->sa_family != AF_INET6) ||
+        getnameinfo(socket, address->size, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV))
+        return;
+    bool six = socket->sa_family == AF_INET6, port = strcmp(service, "0") != 0;
+    snprintf(text, WHERRY__INET_TEXT, "%s%s%s%s%s", six && port ? "[" : "", host, six && port ? "]" : "",
+             port ? ":" : "", port ? service : "");
+}
