@@ -54,7 +54,8 @@ static bool has_free(const struct wherry__ring *ring, uint64_t lanes)
 
 bool wherry__ring_has_message(struct wherry__ring *ring)
 {
-    return ring->taken || has_free(ring, wherry__ring_map_lanes(ring) & ~ring->bad);
+    /* one that cannot be mapped is for the receive to say */
+    return ring->taken || has_free(ring, wherry__ring_map_lanes(ring) & ~ring->bad) || wherry__ring_lacks_lanes(ring);
 }
 
 void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)

@@ -40,12 +40,17 @@ static void *map_lane(const struct wherry__ring *ring, unsigned place, int prote
     return room;
 }
 
-uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
+static uint64_t missing_lanes(const struct wherry__ring *ring)
 {
     uint64_t used = atomic_load_explicit(&ring->control->shared.lanes, memory_order_acquire);
     if (ring->places < RING_PLACES)
         used &= (UINT64_C(1) << ring->places) - 1;
-    for (uint64_t more = used & ~ring->mapped & ~ring->bad; more; more &= more - 1) {
+    return used & ~ring->mapped & ~ring->bad;
+}
+
+uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
+{
+    for (uint64_t more = missing_lanes(ring); more; more &= more - 1) {
         unsigned i = (unsigned)__builtin_ctzll(more);
         ring->lanes[i] = map_lane(ring, i, PROT_READ);
         if (!ring->lanes[i])
@@ -54,6 +59,11 @@ uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
         ring->mapped |= UINT64_C(1) << i;
     }
     return ring->mapped;
+}
+
+bool wherry__ring_lacks_lanes(const struct wherry__ring *ring)
+{
+    return missing_lanes(ring) != 0;
 }
 
 /* ---- the sender's lane ---- */
@@ -146,6 +156,7 @@ static void publish(struct wherry__ring *ring)
         atomic_store_explicit(&shared->deserted, 0, memory_order_release);
     atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
     ring->joined = true;
+    wherry__ring_keep_spare(ring);
     wake_pollers(ring);
 }
 
@@ -271,7 +282,7 @@ static int find_named(struct wherry__ring *ring, struct ring_head *ret_head)
     if (result == -ENOENT || result == -EAGAIN)
         return result;
     if (result < 0)
-        return wherry__fail_errno(-result, "%s: the ring's file could not be opened", wish->url);
+        return wherry__ring_cannot_open(-result, wish->url, wish->name);
     result = wherry__ring_read_head(ring->life, ret_head, wish->url, wish->name);
     if (result == 0 && !ret_head->keep && wherry__life_take_all(ring->life)) {
         wherry__ring_unlink(ring->life, ring->directory, wish->name);
@@ -379,7 +390,7 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
     struct wherry__steps steps = {0};
     bool waited = false;
     ring->wish = *wish;
-    ring->bell_fd = ring->timer_fd = ring->door_fd = ring->directory = -1;
+    ring->bell_fd = ring->timer_fd = ring->notify_fd = ring->spare_fd = ring->door_fd = ring->directory = -1;
     for (unsigned i = 0; i < RING_PLACES; i++)
         ring->watched[i].fd = ring->bells[i].fd = -1;
     int result = find_where(ring);
@@ -478,6 +489,8 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
     if (ring->bytes)
         munmap(ring->bytes, 2 * (size_t)ring->capacity);
     wherry__fd_close(&ring->timer_fd);
+    wherry__fd_close(&ring->notify_fd);
+    wherry__fd_close(&ring->spare_fd);
     if (ring->me) {
         wherry__ring_forget_bell(ring);
         wherry__life_give(ring->life, ring->place);

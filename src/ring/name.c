@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,8 +69,13 @@ int wherry__ring_check_name(const char *name, const char *url)
 int wherry__ring_fill(int fd, const struct ring_head *head, const char *url)
 {
     static const struct ring_lane lane = {.sleep.wake_at = UINT64_MAX, .receiver.lent = UINT64_MAX};
+    struct rlimit limit;
+    off_t size = (off_t)(RING_CONTROL + head->capacity * RING_PLACES);
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < (rlim_t)size)
+        return wherry__fail(EFBIG, "%s: a ring's file has %lld bytes, and this process may make none so large (ulimit -f)",
+                            url, (long long)size); /* else ftruncate(2) sends SIGXFSZ */
     if (wherry__sys.fchmod(fd, 0600) != 0 || /* whatever the umask took away */
-        wherry__sys.ftruncate(fd, (off_t)(RING_CONTROL + head->capacity * RING_PLACES)) != 0)
+        wherry__sys.ftruncate(fd, size) != 0)
         return wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
     if (wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
         return wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url,
@@ -100,7 +106,21 @@ int wherry__ring_link(const struct wherry__life *life, int directory, const char
     snprintf(path, sizeof path, "/proc/self/fd/%d", wherry__life_fd(life));
     if (wherry__sys.linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW) == 0)
         return 0;
+    if (errno == ENOENT)
+        return wherry__fail(EOPNOTSUPP, "%s: a ring gets its name through /proc/self/fd, and /proc is not mounted", url);
     return errno == EEXIST ? -EEXIST : wherry__fail_errno(errno, "%s: the ring could not be given its name", url);
+}
+
+int wherry__ring_cannot_open(int code, const char *url, const char *name)
+{
+    const char *what = code == ELOOP    ? "a symbolic link"
+                       : code == EISDIR ? "a directory"
+                       : code == EBADF  ? "neither a file nor a ring"
+                                        : NULL;
+    if (!what)
+        return wherry__fail_errno(code, "%s: the ring's file could not be opened", url);
+    return wherry__fail(code, "%s: /dev/shm/wherry-%u/%s is %s; remove it, or use another name", url,
+                        (unsigned)geteuid(), name, what);
 }
 
 int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,

@@ -25,6 +25,9 @@ int wherry__ring_fill(int fd, const struct ring_head *head, const char *url);
 /* Give it its name.  0; -EEXIST (somebody was quicker) without a sentence; or another -errno. */
 int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url);
 
+/* The failure to report when the file of a ring could not be opened: `code` is positive. */
+int wherry__ring_cannot_open(int code, const char *url, const char *name);
+
 /* Read the head of a ring that exists, and check it.  NULL for the name of one that was handed over (door.h): it may be
  * another uid's.  0 or -errno with the sentence set. */
 int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,

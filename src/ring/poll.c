@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -37,6 +39,8 @@ static int make_fifo(struct wherry__ring *ring)
 {
     char bell[256];
     wherry__ring_bell_name(bell, ring->wish.name, ring->place);
+    if (!wherry__life_named(ring->life, ring->directory, ring->wish.name))
+        return -ESTALE; /* removed by hand: the names beside it are another ring's */
     wherry__sys.unlinkat(ring->directory, bell, 0); /* a dead one's */
     atomic_fetch_or_explicit(&ring->control->shared.bells, UINT64_C(1) << ring->place, memory_order_seq_cst); /* first: rule 16 */
     if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0 ||
@@ -58,13 +62,18 @@ static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
 void wherry__ring_forget_bell(struct wherry__ring *ring)
 {
     char bell[256];
+    struct stat ours, there;
     if (ring->bell_fd < 0)
         return;
     if (ring->door) {
         wherry__door_forget_bell(ring->secret, ring->place);
     } else {
         wherry__ring_bell_name(bell, ring->wish.name, ring->place);
-        wherry__sys.unlinkat(ring->directory, bell, 0);
+        /* when the ring's file was removed by hand another ring may have its name, and its bells these names */
+        if (wherry__sys.fstat(ring->bell_fd, &ours) == 0 &&
+            wherry__sys.fstatat(ring->directory, bell, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+            ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+            wherry__sys.unlinkat(ring->directory, bell, 0);
     }
     wherry__fd_close(&ring->bell_fd);
 }
@@ -141,28 +150,59 @@ static bool watch_places(struct wherry__ring *ring, struct wherry__wait *set)
     return died;
 }
 
-/* Where a peer's death shows in no descriptor the set gets a timer of RING_TICK. */
-static int watch_timer(struct wherry__ring *ring, struct wherry__wait *set)
+/* Made when somebody begins to poll, while there are descriptors, and set only when it is needed. */
+static int make_timer(struct wherry__ring *ring, struct wherry__wait *set)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = RING_TICK, .it_value.tv_nsec = RING_TICK};
-    uint64_t expired;
-    if (!ring->needs_timer) {
-        if (ring->timer_fd >= 0)
-            wherry__wait_remove(set, ring->timer_fd);
-        wherry__fd_close(&ring->timer_fd);
-        return 0;
-    }
-    if (ring->timer_fd >= 0) {
-        if (wherry__sys.read(ring->timer_fd, &expired, sizeof expired) == sizeof expired)
-            ring->tick = true;
-        return 0;
-    }
     wherry__fd_guard();
     ring->timer_fd = wherry__fd_note(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     wherry__fd_unguard();
-    if (ring->timer_fd < 0 || timerfd_settime(ring->timer_fd, 0, &every, NULL) != 0)
-        return wherry__fail_errno(errno, "%s: no timer to watch processes of another PID namespace", ring->wish.url);
-    return wherry__wait_add(set, ring->timer_fd, EPOLLIN, RING_PLACES + 1);
+    return ring->timer_fd < 0 ? -errno : wherry__wait_add(set, ring->timer_fd, EPOLLIN, RING_PLACES + 1);
+}
+
+/* Where a peer's death shows in no descriptor, for it is of another PID namespace or none was left, the timer ticks. */
+static void watch_timer(struct wherry__ring *ring, bool needed)
+{
+    const struct itimerspec never = {0},
+                            every = {.it_interval.tv_nsec = RING_TICK, .it_value.tv_nsec = RING_TICK};
+    uint64_t expired;
+    if (ring->ticks && wherry__sys.read(ring->timer_fd, &expired, sizeof expired) == sizeof expired)
+        ring->tick = true;
+    if (needed == ring->ticks)
+        return;
+    timerfd_settime(ring->timer_fd, 0, needed ? &every : &never, NULL);
+    ring->ticks = needed;
+}
+
+/* The removal of a kept ring's file is its end, and no peer's doing.  inotify(7): a name less is IN_ATTRIB. */
+static void make_notify(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/dev/shm/wherry-%u/%s", (unsigned)geteuid(), ring->wish.name);
+    wherry__fd_guard();
+    ring->notify_fd = wherry__fd_note(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    wherry__fd_unguard();
+    if (ring->notify_fd >= 0 && (inotify_add_watch(ring->notify_fd, path, IN_ATTRIB | IN_DELETE_SELF) < 0 ||
+                                 wherry__wait_add(set, ring->notify_fd, EPOLLIN, RING_PLACES + 3) < 0))
+        wherry__fd_close(&ring->notify_fd); /* then the timer ticks */
+}
+
+static void watch_file(struct wherry__ring *ring)
+{
+    char events[4096];
+    if (ring->notify_fd >= 0 && wherry__sys.read(ring->notify_fd, events, sizeof events) > 0)
+        ring->tick = true;
+}
+
+static int begin_to_watch(struct wherry__ring *ring, struct wherry__wait *set)
+{
+    int result = make_bell(ring, set);
+    if (result == 0)
+        result = make_timer(ring, set);
+    if (result < 0)
+        return wherry__fail_errno(-result, "%s: no bell for those who poll", ring->wish.url);
+    if (ring->keep)
+        make_notify(ring, set);
+    return 0;
 }
 
 /* Also when it was taken over since. */
@@ -177,15 +217,11 @@ static int watch_door(struct wherry__ring *ring, struct wherry__wait *set)
 
 int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
 {
-    bool sends = ring->wish.sends, first = ring->bell_fd < 0;
-    if (first) {
-        int result = make_bell(ring, set);
-        if (result < 0)
-            return wherry__fail_errno(-result, "%s: no bell for those who poll", ring->wish.url);
-    }
-    int result = ring->door ? watch_door(ring, set) : 0;
+    bool sends = ring->wish.sends, first = ring->timer_fd < 0;
+    int result = first ? begin_to_watch(ring, set) : 0;
     if (result < 0)
-        return wherry__fail_errno(-result, "%s: the door could not be watched", ring->wish.url);
+        return result;
+    bool door = !ring->door || watch_door(ring, set) == 0; /* else the tick looks at it */
     if (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring))
         return 1;
     uint32_t changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire);
@@ -195,9 +231,8 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
         died = watch_places(ring, set);
     ring->watched_changes = changes;
     ring->tick |= died;
-    result = watch_timer(ring, set);
-    if (result < 0)
-        return result;
+    watch_file(ring);
+    watch_timer(ring, ring->needs_timer || !door || (ring->keep && ring->notify_fd < 0));
     if (sends && ring->tick && wherry__ring_look_round(ring) == 0 && !ring->keep)
         atomic_store_explicit(&ring->control->shared.deserted, 1, memory_order_release);
     if (sends)
@@ -206,5 +241,5 @@ int wherry__ring_watch(struct wherry__ring *ring, struct wherry__wait *set)
         wherry__ring_arm(ring, RING_BY_FIFO);
     return died || (sends ? wherry__ring_has_room(ring) : wherry__ring_has_message(ring)) ||
            atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) != changes ||
-           (!sends && changes != ring->changes);
+           (!sends && (changes != ring->changes || ring->tick));
 }

@@ -95,8 +95,10 @@ struct wherry__ring {
     bool tick;          /* a sleep ended by itself: ask who is alive */
     int bell_fd;        /* the FIFO or socket; -1 */
     int door_fd;        /* in the wait set; -1 */
-    int timer_fd;       /* -1 */
-    bool needs_timer;
+    int timer_fd;       /* of those who poll; -1 */
+    int notify_fd;      /* inotify: a kept ring's file is removed; -1 */
+    int spare_fd;       /* a descriptor to wake somebody with when no other is left; -1 */
+    bool needs_timer, ticks; /* it should tick; it does */
     uint32_t watched_changes;
     struct ring_watched watched[RING_PLACES];
     struct ring_bell bells[RING_PLACES];
@@ -184,9 +186,11 @@ struct ring_living wherry__ring_living(const struct wherry__ring *ring);
 void wherry__ring_mind_door(struct wherry__ring *ring);
 /* The same in passing, for a busy end that never sleeps: now and then. */
 void wherry__ring_glance_at_door(struct wherry__ring *ring);
-/* Wake one receiver that sleeps. */
+/* Have a spare descriptor again. */
+void wherry__ring_keep_spare(struct wherry__ring *ring);
+/* Wake one receiver that sleeps, and all who poll. */
 void wherry__ring_wake_receiver(struct wherry__ring *ring);
-void wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word);
+uint32_t wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word);
 /* Wake whoever sleeps in a call on this end; async-signal-safe. */
 void wherry__ring_nudge(struct wherry__ring *ring);
 /* ---- poll.c ---- */

@@ -75,7 +75,7 @@ static int look(const char *url, const char *name, bool share, uid_t other, stru
     if (result == -ENOENT)
         wherry__fail(ENOENT, "%s: there is no such ring", url);
     else if (result < 0 && !share)
-        wherry__fail_errno(-result, "%s: the ring's file could not be opened", url);
+        wherry__ring_cannot_open(-result, url, name);
     if (result == 0)
         result = wherry__ring_read_head(life, &head, url, share ? NULL : name);
     void *memory = MAP_FAILED;

@@ -190,6 +190,16 @@ static bool is_end(struct wherry__ring *ring, unsigned senders, uint64_t joined)
     return true;
 }
 
+/* A lane that cannot be mapped may hold messages: that there is nothing nobody knows. */
+static int take_mapped(struct wherry__ring *ring, struct ring_message *ret)
+{
+    int result = take_once(ring, ret);
+    if (result != -EAGAIN || !wherry__ring_lacks_lanes(ring))
+        return result;
+    return wherry__fail(ENOMEM, "%s: no memory to map a sender's lane (%llu bytes, twice); its messages wait",
+                        ring->wish.url, (unsigned long long)ring->capacity);
+}
+
 static int take_slowly(struct wherry__ring *ring, struct ring_message *ret)
 {
     unsigned senders = 0;
@@ -198,10 +208,10 @@ static int take_slowly(struct wherry__ring *ring, struct ring_message *ret)
         if (ring_load(&ring->control->shared.lanes) == ring->mapped)
             return -EAGAIN;
         wherry__ring_map_lanes(ring);
-        return take_once(ring, ret);
+        return take_mapped(ring, ret);
     }
     wherry__ring_map_lanes(ring);
-    int result = take_once(ring, ret);
+    int result = take_mapped(ring, ret);
     if (result == -EAGAIN && is_end(ring, senders, joined))
         return 0;
     /* behind what is left comes the end: look again when the lanes are empty, not a sleep later */

@@ -2,6 +2,8 @@
  * capacity, keep.
  *
  * SPDX-License-Identifier: MIT */
+#include <sys/resource.h>
+
 #include "unit/pattern.h"
 #include "unit/test_ring_kit.h"
 
@@ -343,4 +345,72 @@ TEST(who_polls_is_told_as_soon_as_a_send_would_not_wait)
     }
     ring_close(sender);
     ring_close(receiver);
+}
+
+/* ---- what the process may not have ----------------------------------------------------------------------------- */
+
+static void send_one_and_wait(void *argument)
+{
+    struct test_gate *go = argument;
+    struct wherry_channel *sender = ring_open(ring_url(""), WHERRY_SEND);
+    ring_put(sender, 42);
+    test_gate_wait(go);
+    ring_close(sender);
+}
+
+/* A receiver that cannot map a sender's lane says so, however often it is asked: not that there is nothing, and never
+ * the end.  When it can, the message is there. */
+TEST(a_lane_that_cannot_be_mapped_is_no_empty_lane)
+{
+    struct test_gate go;
+    struct rlimit limit, all;
+    char buffer[64];
+    size_t size;
+    if (TEST_SANITIZED)
+        test_skip("sanitizers take terabytes of address space");
+    test_gate_init(&go);
+    struct wherry_channel *receiver = ring_open(ring_url("capacity=256M"), WHERRY_RECEIVE);
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &all), 0);
+    limit = all;
+    limit.rlim_cur = 300 << 20;
+    pid_t child = test_fork(send_one_and_wait, &go);
+    test_until_asleep(child);
+    setrlimit(RLIMIT_AS, &limit);
+    for (int i = 0; i < 3; i++)
+        test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, test_deadline()), -ENOMEM);
+    setrlimit(RLIMIT_AS, &all);
+    ring_expect(receiver, 42);
+    test_gate_open(&go);
+    ring_expect_end(receiver);
+    test_join(child);
+    ring_close(receiver);
+    test_gate_fini(&go);
+}
+
+static void make_a_large_file(void *argument)
+{
+    (void)argument;
+    struct rlimit limit = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ring_refused(ring_url(""), WHERRY_RECEIVE, WHERRY_NOW, -EFBIG, "ulimit -f");
+}
+
+TEST(a_limit_on_the_size_of_files_is_no_signal)
+{
+    test_join(test_fork(make_a_large_file, NULL));
+}
+
+static void make_without_proc(void *argument)
+{
+    (void)argument;
+    ring_private_shm("size=16m");
+    ck_assert_int_eq(mount("none", "/proc", "tmpfs", 0, NULL), 0);
+    ring_refused(ring_url(""), WHERRY_RECEIVE, WHERRY_NOW, -EOPNOTSUPP, "/proc");
+}
+
+TEST(without_proc_it_is_said)
+{
+    if (!test_is_root())
+        test_skip("needs CAP_SYS_ADMIN, for a mount namespace");
+    test_join(test_fork(make_without_proc, NULL));
 }

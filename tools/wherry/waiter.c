@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "waiter.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "signals.h"
@@ -23,7 +22,7 @@ static bool add(struct waiter *waiter, int fd)
         waiter->fds = fds;
         waiter->capacity = capacity;
     }
-    waiter->blind |= fd == -EOPNOTSUPP;
+    waiter->blind |= fd < -1; /* it has none, or there is none left for it */
     waiter->fds[waiter->count++] = (struct pollfd){.fd = fd < 0 ? -1 : fd, .events = POLLIN};
     return true;
 }
