@@ -27,7 +27,7 @@ void lane_alone(const struct wherry_traits *traits, struct wherry_channel_option
         options->read_ahead = WHERRY_READ_AHEAD_YES;
 }
 
-/* Copy `sample` with {path}, {name} and {fds} filled in. */
+/* Copy `sample` with {path}, {name}, {host}, {port} and {fds} filled in. */
 static void fill_in(char *url, size_t capacity, const char *sample, unsigned serial, int fd)
 {
     size_t used = 0;
@@ -39,6 +39,13 @@ static void fill_in(char *url, size_t capacity, const char *sample, unsigned ser
             skip = 6;
         } else if (strncmp(sample, "{name}", 6) == 0) {
             snprintf(text, sizeof text, "wherry-bench-%d-%u", (int)getpid(), serial);
+            skip = 6;
+        } else if (strncmp(sample, "{host}", 6) == 0) { /* any of 127.0.0.0/8 is this host */
+            snprintf(text, sizeof text, "127.%u.%u.%u", (unsigned)getpid() / 250 % 250 + 1, (unsigned)getpid() % 250 + 1,
+                     serial % 250 + 1);
+            skip = 6;
+        } else if (strncmp(sample, "{port}", 6) == 0) {
+            snprintf(text, sizeof text, "4711");
             skip = 6;
         } else if (strncmp(sample, "{fds}", 5) == 0) {
             snprintf(text, sizeof text, "%d", fd);

@@ -14,6 +14,7 @@ const struct subject subjects[] = {
     {"fifo, one writer", OBJECT_FIFO, "fifo", .lone = true},
     {"fifo, any writers", OBJECT_FIFO, "fifo", .many = true},
     {"unix", OBJECT_UNIX, "unix", .many = false},
+    {"tcp", OBJECT_TCP, "tcp", .many = false},
     {"unix+seqpacket", OBJECT_SEQPACKET, "unix+seqpacket", .many = false},
     {"unix+dgram", OBJECT_DGRAM, "unix+dgram", .many = false},
     {"socketpair", OBJECT_SOCKETPAIR, "socketpair", .many = false},

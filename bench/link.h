@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* What is measured: a kernel object and the service asked of it. */
-enum object { OBJECT_PIPE, OBJECT_FIFO, OBJECT_UNIX, OBJECT_SEQPACKET, OBJECT_DGRAM, OBJECT_SOCKETPAIR };
+enum object { OBJECT_PIPE, OBJECT_FIFO, OBJECT_UNIX, OBJECT_TCP, OBJECT_SEQPACKET, OBJECT_DGRAM, OBJECT_SOCKETPAIR };
 
 struct subject {
     const char *name;

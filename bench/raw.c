@@ -5,8 +5,10 @@
  * The parent makes both ends, because that is simplest, and the processes close what is not theirs. */
 #include "raw.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,6 +102,24 @@ static int make_connection(struct raw *raw, int type)
     return raw->fds[0] < 0 ? -errno : 0;
 }
 
+static int make_tcp(struct raw *raw)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    raw->fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || raw->fds[1] < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&address, &size) < 0 ||
+        connect(raw->fds[1], (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    raw->fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    fcntl(raw->fds[1], F_SETFL, O_NONBLOCK);
+    raw->spare = listener;
+    for (int i = 0; i < 2; i++)
+        setsockopt(raw->fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return raw->fds[0] < 0 ? -errno : 0;
+}
+
 static int make_fifo(struct raw *raw)
 {
     struct sockaddr_un name;
@@ -129,6 +149,8 @@ static int make(struct raw *raw, enum object object)
         return make_fifo(raw);
     case OBJECT_UNIX:
         return make_connection(raw, SOCK_STREAM);
+    case OBJECT_TCP:
+        return make_tcp(raw);
     case OBJECT_SEQPACKET:
         return make_connection(raw, SOCK_SEQPACKET);
     case OBJECT_DGRAM:
@@ -146,6 +168,7 @@ static int raw_prepare(struct link *link)
     struct raw *raw = need_memory(sizeof *raw);
     *raw = (struct raw){.fds = {-1, -1}, .spare = -1, .fd = -1, .epoll = -1};
     raw->socket = link->subject->object >= OBJECT_UNIX;
+    raw->says_who = raw->socket && link->subject->object != OBJECT_TCP;
     raw->waiting = link->waiting;
     raw->deadline = link->deadline;
     raw->largest = link->largest;

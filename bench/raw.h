@@ -30,6 +30,7 @@ struct raw {
     int epoll;
     short events; /* that this end waits for */
     bool socket;
+    bool says_who; /* and the kernel says who wrote */
     bool raised;   /* packets: the send buffer is as large as the kernel lets it be */
     bool nosignal; /* the kernel knows RWF_NOSIGNAL */
     enum waiting waiting;

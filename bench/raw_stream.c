@@ -127,7 +127,7 @@ static ssize_t read_some(struct raw *raw, const struct iovec *all, int count)
     count = shorten(pieces, all, count, raw->most_read);
     for (;;) {
         ssize_t got;
-        if (raw->socket) {
+        if (raw->says_who) {
             struct msghdr message = {.msg_iov = pieces,
                                      .msg_iovlen = (size_t)count,
                                      .msg_control = raw->control,

@@ -54,6 +54,13 @@ enum wherry_redeliver {
     WHERRY_REDELIVER_NO = 2, /* it is dropped, and counted */
 };
 
+/* Whether what is sent to a multicast group also reaches this host. */
+enum wherry_loop {
+    WHERRY_LOOP_DEFAULT = 0, /* yes */
+    WHERRY_LOOP_YES = 1,
+    WHERRY_LOOP_NO = 2,
+};
+
 /* How to open an endpoint.  Start from WHERRY_CHANNEL_OPTIONS; zero means the default.  Each field but `size` and
  * `side` has a URL key of its name; the URL and the struct saying different things is -EINVAL.  Fields that a transport
  * has no use for are -EINVAL too, so that nothing asked for is silently ignored; one that only its other side uses,
@@ -66,7 +73,7 @@ struct wherry_channel_options {
     uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB aside;
                             * default 16 x max_message */
     uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives; shm: bytes of each sender's
-                            * lane, a power of two from 4096 to 2 GiB, 1 MiB unless said, the maker's word */
+                            * lane, a power of two from 4096 to 1 GiB, 1 MiB unless said, the maker's word */
     uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
     uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
     uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one, whose
@@ -89,6 +96,13 @@ struct wherry_channel_options {
                             * it does not answer for half as long again; 0: never */
     wherry_time user_timeout; /* tcp: ns that sent bytes may go unacknowledged before the connection ends; 0: the kernel's
                                * (net.ipv4.tcp_retries2, some 15 minutes) */
+    uint32_t fds;          /* Unix sockets, also inherited ones: open descriptors that may come with one message, at
+                            * most 253; 0: none, those that come are closed */
+    bool seq;              /* udp: number the messages, so that the receiver can count those missing; both ends */
+    bool broadcast;        /* udp: send to all hosts of a network; who listens shares the port with others who say so */
+    const char *interface; /* udp: the network interface for a group or, without one, for all that comes and goes */
+    uint32_t ttl;          /* udp: routers that a message may pass, 1 to 255; default: the kernel's 64, to groups 1 */
+    enum wherry_loop loop; /* udp: whether what is sent to a group reaches this host, too; URL key: loop=yes|no */
 };
 
 #ifdef __cplusplus
@@ -118,6 +132,8 @@ struct wherry_message {
     size_t size;
     int64_t type;     /* 0: the transport's default; another on a transport without types is -EOPNOTSUPP */
     uint64_t to;      /* a peer's id: answer exactly that peer; 0: whoever is connected, in turn */
+    const int *fds;   /* open descriptors that the receiver gets copies of; the sender keeps its own */
+    size_t fd_count;  /* at most 253; on a transport without the trait carries-fds any is -EOPNOTSUPP */
 };
 
 /* Flags of a send. */
@@ -129,6 +145,7 @@ struct wherry_info {
     int64_t type;
     uint32_t flags; /* WHERRY_INCOMPLETE, WHERRY_REDELIVERED, WHERRY_ENDED */
     struct wherry_peer peer;
+    size_t fd_count; /* descriptors that came with it: wherry_channel_receive_with_fds(), wherry_channel_take_fds() */
 };
 #define WHERRY_INCOMPLETE 1u  /* the last record of a line or nul stream had no delimiter */
 #define WHERRY_REDELIVERED 2u /* given before to a receiver that died holding it */
@@ -147,10 +164,23 @@ struct wherry_channel_stats {
     uint64_t received_messages, received_bytes;
     uint64_t receive_waits;
     uint64_t ends;     /* times receive said 0 */
-    uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, lost on a lossy transport */
+    uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, too long, come twice (udp) */
     uint64_t refused;  /* connections or datagrams turned away: wrong uid, foreign bytes */
     uint64_t accepted; /* connections taken in; listening endpoints alone */
     uint64_t peers;    /* connected now that may still send; listening endpoints alone */
+    uint64_t dropped_fds; /* times that descriptors came and were closed: not asked for, too many, or not taken */
+    uint64_t lost;      /* udp: sent and not received: with seq=1 all that is missing, else what found no room here */
+    uint64_t reordered; /* udp, seq=1: received after one that was sent later */
+};
+
+/* What went to and from one peer, and where it is. */
+struct wherry_peer_stats {
+    uint64_t sent_messages, sent_bytes;         /* accepted for it */
+    uint64_t received_messages, received_bytes; /* from it */
+    uint64_t kept_bytes;  /* accepted for it and still in this endpoint's memory: it reads too slowly */
+    uint64_t memory;      /* bytes that this endpoint has for it: the peer itself, what it reads ahead, what it keeps */
+    bool ended;           /* it sends no more */
+    char address[80];     /* tcp: "127.0.0.1:4711", "[::1]:4711"; "" elsewhere */
 };
 
 /* ---- opening and closing ------------------------------------------------------------------------------------ */
@@ -161,8 +191,8 @@ struct wherry_channel_stats {
  * -EPROTONOSUPPORT (unknown scheme), -EOPNOTSUPP (a role that the object cannot play), -ETIMEDOUT or -EAGAIN (nobody
  * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid),
  * -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another type), -ENOENT (no
- * such directory), -EBADF (fd:), -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel
- * says. */
+ * such directory; fd:@NAME: nothing of that name was passed on), -ENOTUNIQ (fd:@NAME: several were), -EBADF (fd:),
+ * -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says. */
 WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
                                    wherry_time deadline, struct wherry_channel **ret_channel);
 
@@ -183,7 +213,7 @@ WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time 
 WHERRY_API int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline);
 
 /* For a child between fork() and exec(): let the endpoint's descriptors survive exec and write the fd: URL by which the
- * new program can open them, with frame, max_message and writers, into `url`.  Only for pipe:, fd: and socketpair:
+ * new program can open them, with frame, max_message, writers and fds, into `url`.  Only for pipe:, fd: and socketpair:
  * endpoints.  Does not allocate; async-signal-safe.  Returns 0, -EOPNOTSUPP, -ECHILD (in a forked child, of an endpoint
  * that is not inheritable; whoever opened one may export it, for a program that it becomes itself), or -EMSGSIZE when
  * `capacity` is too small (128 suffices). */
@@ -199,8 +229,9 @@ WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, 
  * -ENOMEM. */
 WHERRY_API int wherry_channel_send(struct wherry_channel *channel, const void *data, size_t size, wherry_time deadline);
 
-/* The same with a type, an addressee and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, or no addressees, here;
- * -ENOTCONN: the peer `to` is gone. */
+/* The same with a type, an addressee, descriptors and flags (WHERRY_MORE).  -EOPNOTSUPP: no types, no addressees, or no
+ * descriptors, here; -ENOTCONN: the peer `to` is gone.  A message with descriptors leaves at once, also with
+ * WHERRY_MORE.  -EBADF: one of them is not open; -ETOOMANYREFS: too many of this user's are under way in sockets. */
 WHERRY_API int wherry_channel_send_message(struct wherry_channel *channel, const struct wherry_message *message,
                                            unsigned flags, wherry_time deadline);
 
@@ -238,19 +269,32 @@ WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
  * sent bytes that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a
  * process of a uid that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives
  * from the pipe, or a message is on loan; -EMFILE, -ENFILE: no descriptor is left to accept a connection, which waits
- * on, and takes the end back; the endpoint goes on; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
+ * on, and takes the end back; the endpoint goes on, and says so again after a rest of up to a second; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
  * -ENOMEM. */
 WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                                       wherry_time deadline);
 
-/* The same, with type, flags and peer. */
+/* The same, with type, flags and peer.  Descriptors that came with the message are closed. */
 WHERRY_API int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, size_t capacity,
                                            struct wherry_info *ret_info, wherry_time deadline);
+
+/* The same, with the descriptors that came with the message, info->fd_count of them, in `fds`: close-on-exec, and the
+ * caller's to close.  `fd_capacity` is at least what the option fds says, else -EINVAL; without that option
+ * -EOPNOTSUPP.  -EBADMSG also: more came than fds= allows, or than this process may open: that message is dropped, all
+ * that came are closed, and the endpoint and the connection go on. */
+WHERRY_API int wherry_channel_receive_with_fds(struct wherry_channel *channel, void *buffer, size_t capacity, int *fds,
+                                               size_t fd_capacity, struct wherry_info *ret_info, wherry_time deadline);
 
 /* Read one message in place.  Returns 1 and the loan, which ends with wherry_channel_return(); else as a receive.  One
  * loan an endpoint at a time: a second receive in the same thread is -EBUSY, in another it waits. */
 WHERRY_API int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan,
                                      wherry_time deadline);
+
+/* Take the descriptors of the message on loan, in the borrowing thread: close-on-exec, and the caller's to close.
+ * Returns how many: info.fd_count of the loan, 0 the second time; -EMSGSIZE: `capacity` is less, and none was taken;
+ * -EINVAL: nothing is on loan in this thread; -ECHILD.  Those not taken are closed when the loan ends. */
+WHERRY_API ssize_t wherry_channel_take_fds(struct wherry_channel *channel, const struct wherry_loan *loan, int *fds,
+                                           size_t capacity);
 
 /* End the loan: the message is received and its memory may be reused.  In the borrowing thread. */
 WHERRY_API void wherry_channel_return(struct wherry_channel *channel, const struct wherry_loan *loan);
@@ -273,10 +317,25 @@ WHERRY_API void wherry_channel_interrupt(struct wherry_channel *channel);
  * -EDESTADDRREQ: more than one; -EOPNOTSUPP: the kernel does not say. */
 WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer);
 
-/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, then its connection is
- * closed; what it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is none of that id; -EAGAIN
- * (deadline WHERRY_NOW or past) or -ECANCELED: something is kept, and nothing happened; -ETIMEDOUT: what was kept could
- * not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening endpoint. */
+/* A pidfd (pidfd_open(2)) of the process that made the connection to the peer with this id, or with id 0 to the only
+ * one: the one that connected, that listens, or that made the pair; not of another to which it handed the socket on.
+ * Close-on-exec, and the caller's to close; it becomes readable when that process ends.  Before Linux 6.5 it is found
+ * by its number, which is another's if it handed the socket on, died, and its number was given again.  -ENOTCONN,
+ * -EDESTADDRREQ: as wherry_channel_peer(); -ESRCH: that process is gone, or of another PID namespace; -EOPNOTSUPP: no
+ * Unix socket, or one without connections; -EMFILE. */
+WHERRY_API int wherry_channel_peer_pidfd(struct wherry_channel *channel, uint64_t id);
+
+/* What went to and from the peer with this id, or with id 0 the only one, of an endpoint with connections.  `size` is
+ * sizeof(*ret_stats): a newer library writes no more than that.  -ENOTCONN: gone or none; -EDESTADDRREQ: more than one;
+ * -EOPNOTSUPP: no connections here. */
+WHERRY_API int wherry_channel_peer_stats(struct wherry_channel *channel, uint64_t id,
+                                         struct wherry_peer_stats *ret_stats, size_t size);
+
+/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, and on tcp: has until then to
+ * arrive; then its connection is closed.  What it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is
+ * none of that id; -EAGAIN (deadline WHERRY_NOW or past) or -ECANCELED: something is kept, and nothing happened;
+ * -ETIMEDOUT: what was kept could not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening
+ * endpoint. */
 WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline);
 
 /* What went through so far.  Each number is exact; together they may be from slightly different moments.
@@ -284,7 +343,8 @@ WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_
 WHERRY_API int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_stats *ret_stats,
                                     size_t size);
 
-/* The URL that the endpoint was opened with.  Belongs to the endpoint. */
+/* The URL that the endpoint was opened with; where it asked for port 0, with the port that it got.  Belongs to the
+ * endpoint. */
 WHERRY_API const char *wherry_channel_url(const struct wherry_channel *channel);
 
 /* The traits of its transport. */

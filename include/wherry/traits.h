@@ -40,6 +40,7 @@ extern "C" {
 #define WHERRY_TRAIT_PEER (UINT64_C(1) << 21)         /* [14] the kernel vouches for who sent a message */
 #define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type; on byte streams with frame=length alone */
 #define WHERRY_TRAIT_TICKS (UINT64_C(1) << 23)        /* [10] a wait in a call looks 17 times a second at who is alive */
+#define WHERRY_TRAIT_CARRIES_FDS (UINT64_C(1) << 24)  /* messages can have open descriptors with them */
 
 struct wherry_traits {
     const char *scheme;  /* "unix+seqpacket" */

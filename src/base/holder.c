@@ -95,7 +95,9 @@ pid_t wherry__holder_of_abstract(const char *name)
 }
 
 /* proc_net_tcp(5): addresses are hexadecimal words in the order of the machine; the fourth column is the state, 0A for one
- * that listens. */
+ * that listens, and 07 for a UDP socket that is not connected. */
+enum { TCP_LISTENS = 0x0a, UDP_UNCONNECTED = 0x07 };
+
 static void table_text(const struct sockaddr *address, char text[static 48])
 {
     if (address->sa_family == AF_INET) {
@@ -109,8 +111,14 @@ static void table_text(const struct sockaddr *address, char text[static 48])
     snprintf(text, 48, "%08X%08X%08X%08X:%04X", words[0], words[1], words[2], words[3], ntohs(six->sin6_port));
 }
 
-/* Of one that listens at this very address, or else at all of them. */
-static unsigned long inode_of_listener(const char *table, const char *text)
+/* Whether all addresses are meant: the zeros before the port. */
+static bool is_any(const char *text)
+{
+    return strspn(text, "0") == strcspn(text, ":");
+}
+
+/* Of one that listens at this very address, or else at all of them; or, where all are wanted, at any. */
+static unsigned long inode_of_listener(const char *table, const char *text, unsigned wanted)
 {
     FILE *file = fopen(table, "re");
     char line[512], local[48];
@@ -119,10 +127,10 @@ static unsigned long inode_of_listener(const char *table, const char *text)
     while (file && !exact && fgets(line, sizeof line, file)) {
         unsigned long inode;
         unsigned state;
-        if (sscanf(line, "%*d: %47s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3 || state != 0x0a)
+        if (sscanf(line, "%*d: %47s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3 || state != wanted)
             continue;
         exact = strcmp(local, text) == 0;
-        bool any = strspn(local, "0") == strcspn(local, ":") && strcmp(strchr(local, ':'), strchr(text, ':')) == 0;
+        bool any = (is_any(local) || is_any(text)) && strcmp(strchr(local, ':'), strchr(text, ':')) == 0;
         if (exact || any)
             found = inode;
     }
@@ -131,10 +139,23 @@ static unsigned long inode_of_listener(const char *table, const char *text)
     return found;
 }
 
-pid_t wherry__holder_of_tcp(const struct sockaddr *address)
+static pid_t holder_of_port(const struct sockaddr *address, const char *four, const char *six, unsigned state)
 {
     char text[48];
     table_text(address, text);
-    unsigned long inode = inode_of_listener(address->sa_family == AF_INET ? "/proc/net/tcp" : "/proc/net/tcp6", text);
-    return holder_of_socket(inode || address->sa_family != AF_INET ? inode : inode_of_listener("/proc/net/tcp6", text));
+    bool is_four = address->sa_family == AF_INET;
+    unsigned long inode = inode_of_listener(is_four ? four : six, text, state);
+    if (!inode && (is_four || is_any(text))) /* all addresses of one family stand in the way of the other's */
+        inode = inode_of_listener(is_four ? six : four, text, state);
+    return holder_of_socket(inode);
+}
+
+pid_t wherry__holder_of_tcp(const struct sockaddr *address)
+{
+    return holder_of_port(address, "/proc/net/tcp", "/proc/net/tcp6", TCP_LISTENS);
+}
+
+pid_t wherry__holder_of_udp(const struct sockaddr *address)
+{
+    return holder_of_port(address, "/proc/net/udp", "/proc/net/udp6", UDP_UNCONNECTED);
 }

@@ -18,4 +18,7 @@ pid_t wherry__holder_of_abstract(const char *name);
 /* A process that listens at that TCP address, or at all addresses and that port; as above. */
 pid_t wherry__holder_of_tcp(const struct sockaddr *address);
 
+/* The same of one that receives UDP datagrams from anybody. */
+pid_t wherry__holder_of_udp(const struct sockaddr *address);
+
 #endif

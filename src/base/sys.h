@@ -29,6 +29,8 @@
     X(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags))                       \
     X(sendmmsg, int, (int fd, struct mmsghdr *messages, unsigned count, int flags), (fd, messages, count, flags))      \
     X(recvmsg, ssize_t, (int fd, struct msghdr *message, int flags), (fd, message, flags))                             \
+    X(recvmmsg, int, (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout),          \
+      (fd, messages, count, flags, timeout))                                                                           \
     X(recv, ssize_t, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))                            \
     X(open, int, (const char *path, int flags, mode_t mode), (path, flags, mode))                                      \
     X(openat, int, (int directory, const char *path, int flags, mode_t mode), (directory, path, flags, mode))          \

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { WHERRY__URL_OPTIONS_MAX = 24 };
+enum { WHERRY__URL_OPTIONS_MAX = 40 };
 
 struct wherry__url_option {
     const char *key;

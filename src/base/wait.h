@@ -15,7 +15,7 @@
 #include <sys/epoll.h>
 #include <wherry/base.h>
 
-enum { WHERRY__WAIT_EVENTS = 32, WHERRY__WAIT_FEW = 3 };
+enum { WHERRY__WAIT_EVENTS = 32, WHERRY__WAIT_FEW = 4 };
 
 struct wherry__wait {
     int epoll; /* -1 while ppoll() does */

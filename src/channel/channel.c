@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/size.h"
+#include "base/time.h"
 #include "base/why.h"
 #include "channel/patience.h"
 
@@ -144,12 +145,70 @@ int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wher
     return result;
 }
 
+int wherry_channel_peer_pidfd(struct wherry_channel *channel, uint64_t id)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    if (!endpoint->transport->peer_pidfd)
+        return wherry__fail(EOPNOTSUPP, "%s: the kernel knows no process at the other end of a %s", channel->config.name,
+                            endpoint->transport->traits.object);
+    if (endpoint->born != wherry__generation()) {
+        int result = wherry__channel_enter_child(channel);
+        if (result < 0)
+            return result;
+    }
+    wherry__channel_lock(channel);
+    int result = endpoint->transport->peer_pidfd(endpoint, id);
+    wherry__channel_unlock(channel);
+    return result;
+}
+
+int wherry_channel_peer_stats(struct wherry_channel *channel, uint64_t id, struct wherry_peer_stats *ret_stats,
+                              size_t size)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    struct wherry_peer_stats stats = {0};
+    if (!endpoint->transport->peer_stats)
+        return wherry__fail(EOPNOTSUPP, "%s: a %s has no connections to count on", channel->config.name,
+                            endpoint->transport->traits.object);
+    if (endpoint->born != wherry__generation()) {
+        int result = wherry__channel_enter_child(channel);
+        if (result < 0)
+            return result;
+    }
+    wherry__channel_lock(channel);
+    int result = endpoint->transport->peer_stats(endpoint, id, &stats);
+    wherry__channel_unlock(channel);
+    if (result < 0)
+        return result;
+    if (size > sizeof stats)
+        memset((char *)ret_stats + sizeof stats, 0, size - sizeof stats);
+    memcpy(ret_stats, &stats, wherry__size_min(size, sizeof stats));
+    return 0;
+}
+
 static int try_disconnect(struct wherry_channel *channel, uint64_t peer, bool forced)
 {
     wherry__channel_lock(channel);
     int result = channel->endpoint.transport->disconnect(&channel->endpoint, peer, forced);
     wherry__channel_unlock(channel);
     return result;
+}
+
+/* All is written, and not all has arrived (H71).  The end was said: whatever ends the wait, the peer is gone then.
+ * Others may send meanwhile. */
+static int linger(struct wherry_channel *channel, uint64_t peer, wherry_time deadline)
+{
+    struct wherry__steps steps = {0};
+    int result = -EINPROGRESS;
+    uint32_t interrupts = atomic_load_explicit(&channel->interrupts, memory_order_acquire);
+    while (result == -EINPROGRESS && !wherry__deadline_passed(deadline) &&
+           atomic_load_explicit(&channel->interrupts, memory_order_acquire) == interrupts) {
+        wherry__steps_sleep(&steps, deadline);
+        result = try_disconnect(channel, peer, false);
+    }
+    if (result < 0)
+        try_disconnect(channel, peer, true); /* unless it went meanwhile */
+    return 0;
 }
 
 int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline)
@@ -172,7 +231,7 @@ int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, whe
             break;
     }
     wherry__channel_leave(channel, direction);
-    return result;
+    return result == -EINPROGRESS ? linger(channel, peer, deadline) : result;
 }
 
 int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_stats *ret_stats, size_t size)
@@ -182,7 +241,8 @@ int wherry_channel_stats(struct wherry_channel *channel, struct wherry_channel_s
     struct wherry_channel_stats stats = {
         COUNTER(sent_messages), COUNTER(sent_bytes), COUNTER(send_waits), COUNTER(received_messages),
         COUNTER(received_bytes), COUNTER(receive_waits), COUNTER(ends), COUNTER(dropped),
-        COUNTER(refused), COUNTER(accepted), COUNTER(peers),
+        COUNTER(refused), COUNTER(accepted), COUNTER(peers), COUNTER(dropped_fds),
+        COUNTER(lost), COUNTER(reordered),
     };
 #undef COUNTER
     if (size > sizeof stats)

@@ -65,9 +65,10 @@ static inline bool holds_loan(const struct wherry_channel *channel)
             pthread_equal(atomic_load_explicit(&channel->borrower, memory_order_relaxed), pthread_self()));
 }
 
-/* What both ways to receive do; loan->info is the message's, its size also with -EMSGSIZE. */
-static inline int receive(struct wherry_channel *channel, void *buffer, size_t capacity, struct wherry_loan *loan,
-                          wherry_time deadline)
+/* What all ways to receive do; loan->info is the message's, its size also with -EMSGSIZE.  `fds`: where its descriptors
+ * go, room for as many as may come; NULL: they are closed. */
+static inline int receive(struct wherry_channel *channel, void *buffer, size_t capacity, int *fds,
+                          struct wherry_loan *loan, wherry_time deadline)
 {
     if (holds_loan(channel))
         return refuse_second_loan(channel);
@@ -86,6 +87,8 @@ static inline int receive(struct wherry_channel *channel, void *buffer, size_t c
         if (loan->data != buffer && loan->info.size)
             memcpy(buffer, loan->data, loan->info.size);
         wherry__channel_lock(channel);
+        if (fds && loan->info.fd_count)
+            channel->endpoint.transport->take_fds(&channel->endpoint, fds, loan->info.fd_count);
         channel->endpoint.transport->give_back(&channel->endpoint);
         wherry__channel_unlock(channel);
         count_received(channel, loan->info.size, loan->info.flags);
@@ -99,7 +102,25 @@ int wherry_channel_receive_info(struct wherry_channel *channel, void *buffer, si
                                 struct wherry_info *ret_info, wherry_time deadline)
 {
     struct wherry_loan loan;
-    int result = receive(channel, buffer, capacity, &loan, deadline);
+    int result = receive(channel, buffer, capacity, NULL, &loan, deadline);
+    if (result == 1)
+        *ret_info = loan.info;
+    else if (result == -EMSGSIZE)
+        ret_info->size = loan.info.size;
+    return result;
+}
+
+int wherry_channel_receive_with_fds(struct wherry_channel *channel, void *buffer, size_t capacity, int *fds,
+                                    size_t fd_capacity, struct wherry_info *ret_info, wherry_time deadline)
+{
+    struct wherry_loan loan;
+    if (!channel->config.fds)
+        return wherry__fail(EOPNOTSUPP, "%s: this endpoint was not opened to receive descriptors: say how many, fds=",
+                            channel->config.name);
+    if (!fds || fd_capacity < channel->config.fds)
+        return wherry__fail(EINVAL, "%s: there is room for %zu descriptors, and fds=%u may come with a message",
+                            channel->config.name, fds ? fd_capacity : 0, channel->config.fds);
+    int result = receive(channel, buffer, capacity, fds, &loan, deadline);
     if (result == 1)
         *ret_info = loan.info;
     else if (result == -EMSGSIZE)
@@ -144,7 +165,7 @@ int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t 
     if (__builtin_expect(receive_now(channel, buffer, capacity, ret_size, deadline) == 1, 1))
         return 1;
     struct wherry_loan loan;
-    int result = receive(channel, buffer, capacity, &loan, deadline);
+    int result = receive(channel, buffer, capacity, NULL, &loan, deadline);
     if ((result == 1 || result == -EMSGSIZE) && ret_size)
         *ret_size = loan.info.size;
     return result;
@@ -173,6 +194,23 @@ int wherry_channel_borrow(struct wherry_channel *channel, struct wherry_loan *re
     atomic_store_explicit(&channel->lent, true, memory_order_release); /* pairs with the acquire in holds_loan() */
     atomic_store_explicit(&channel->now[WHERRY__RECEIVING], false, memory_order_relaxed);
     return 1; /* the turn is kept until the loan ends */
+}
+
+ssize_t wherry_channel_take_fds(struct wherry_channel *channel, const struct wherry_loan *loan, int *fds,
+                                size_t capacity)
+{
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    (void)loan; /* as wherry_channel_return() */
+    if (endpoint->born != wherry__generation())
+        return wherry__fail(ECHILD, "%s: the loan is of the process before fork()", channel->config.name);
+    if (!holds_loan(channel))
+        return wherry__fail(EINVAL, "%s: no message is on loan in this thread", channel->config.name);
+    if (!endpoint->transport->take_fds)
+        return 0;
+    wherry__channel_lock(channel);
+    ssize_t count = endpoint->transport->take_fds(endpoint, fds, capacity);
+    wherry__channel_unlock(channel);
+    return count;
 }
 
 void wherry_channel_return(struct wherry_channel *channel, const struct wherry_loan *loan)

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "base/why.h"
 #include "channel/patience.h"
+#include "socket/descriptor.h"
 
 static int refuse_type(const struct wherry_channel *channel, int64_t type)
 {
@@ -20,7 +21,23 @@ static int refuse_type(const struct wherry_channel *channel, int64_t type)
     return wherry__fail(EINVAL, "%s: type %lld does not fit into 32 bits", channel->config.name, (long long)type);
 }
 
-static inline int check_message(const struct wherry_channel *channel, const struct wherry_message *message)
+static __attribute__((noinline)) int check_fds(const struct wherry_channel *channel,
+                                               const struct wherry_message *message)
+{
+    if (!channel->endpoint.transport->take_fds)
+        return wherry__fail(EOPNOTSUPP, "%s: a %s carries no descriptors", channel->config.name,
+                            channel->endpoint.transport->traits.object);
+    if (message->fd_count > WHERRY__DESCRIPTORS_MAX)
+        return wherry__fail(EINVAL, "%s: %zu descriptors with one message; the kernel takes %d", channel->config.name,
+                            message->fd_count, WHERRY__DESCRIPTORS_MAX);
+    if (!message->fds)
+        return wherry__fail(EINVAL, "%s: %zu descriptors, and fds is NULL", channel->config.name, message->fd_count);
+    return 0;
+}
+
+/* *flags gets WHERRY__SEND_PASSES when it has descriptors, so that nobody further down need look at each. */
+static inline int check_message(const struct wherry_channel *channel, const struct wherry_message *message,
+                                unsigned *flags)
 {
     if (__builtin_expect(message->size > channel->config.max_message, 0))
         return wherry__fail(EMSGSIZE, "%s: a message of %zu bytes is over max_message (%zu)", channel->config.name,
@@ -31,6 +48,10 @@ static inline int check_message(const struct wherry_channel *channel, const stru
         message->type != channel->endpoint.transport->traits.default_type &&
         (!channel->types || message->type < 0 || message->type > UINT32_MAX))
         return refuse_type(channel, message->type);
+    if (__builtin_expect(message->fd_count != 0, 0)) {
+        *flags |= WHERRY__SEND_PASSES;
+        return check_fds(channel, message);
+    }
     return 0;
 }
 
@@ -115,7 +136,7 @@ static ssize_t send_checked(struct wherry_channel *channel, const struct wherry_
     int result = 0;
     if (flags & ~WHERRY_MORE)
         return wherry__fail(EINVAL, "%s: unknown flags 0x%x", channel->config.name, flags);
-    while (good < count && (result = check_message(channel, &messages[good])) == 0)
+    while (good < count && (result = check_message(channel, &messages[good], &flags)) == 0)
         good++;
     if (good == 0 && result < 0)
         return result;
@@ -259,7 +280,8 @@ static void leave_object(struct wherry_channel *channel)
 
 static int commit_in_object(struct wherry_channel *channel, const struct wherry_message *message)
 {
-    int result = check_message(channel, message);
+    unsigned flags = 0;
+    int result = check_message(channel, message, &flags);
     if (result == 0)
         result = channel->endpoint.transport->commit(&channel->endpoint, message);
     if (result < 0)
@@ -294,7 +316,8 @@ static int reserve_in_buffer(struct wherry_channel *channel, size_t size, void *
 int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **ret_data, wherry_time deadline)
 {
     struct wherry_message message = {.data = "", .size = size};
-    int result = check_message(channel, &message);
+    unsigned flags = 0;
+    int result = check_message(channel, &message, &flags);
     if (result == 0 && channel->endpoint.born != wherry__generation())
         result = wherry__channel_enter_child(channel);
     if (result < 0)

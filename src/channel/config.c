@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/size.h"
 #include "base/why.h"
 #include "channel/transport.h"
+#include "socket/descriptor.h"
 
 #define DEFAULT_MAX_MESSAGE ((uint64_t)16 << 20)
 #define MOST_MAX_MESSAGE ((uint64_t)1 << 30) /* a length in a frame has 31 bits */
@@ -35,7 +37,7 @@ static const struct option {
     FIELD(spin, DURATION, 0),
     FIELD(single_thread, FLAG, 0),
     FIELD(inheritable, FLAG, 0),
-    FIELD(report_ends, FLAG, WHERRY__OPTION_BACKLOG),
+    FIELD(report_ends, FLAG, WHERRY__OPTION_ENDS),
     FIELD(read_ahead, YES_NO, WHERRY__OPTION_READ_AHEAD),
     FIELD(keep, FLAG, WHERRY__OPTION_RING),
     FIELD(places, NUMBER, WHERRY__OPTION_RING),
@@ -44,6 +46,12 @@ static const struct option {
     FIELD(delay, FLAG, WHERRY__OPTION_TCP),
     FIELD(keepalive, DURATION, WHERRY__OPTION_TCP),
     FIELD(user_timeout, DURATION, WHERRY__OPTION_TCP),
+    FIELD(fds, NUMBER, WHERRY__OPTION_FDS),
+    FIELD(seq, FLAG, WHERRY__OPTION_UDP),
+    FIELD(broadcast, FLAG, WHERRY__OPTION_UDP),
+    FIELD(interface, TEXT, WHERRY__OPTION_UDP),
+    FIELD(ttl, NUMBER, WHERRY__OPTION_UDP),
+    FIELD(loop, YES_NO, WHERRY__OPTION_UDP),
 #undef FIELD
 };
 _Static_assert(sizeof options_table / sizeof *options_table + 2 <= WHERRY__URL_OPTIONS_MAX, "all may be given");
@@ -131,7 +139,8 @@ static const char *parse_value(const struct option *option, const char *text, vo
 
 _Static_assert(sizeof(enum wherry_read_ahead) == sizeof(int) && sizeof(enum wherry_redeliver) == sizeof(int) &&
                    WHERRY_READ_AHEAD_YES == 1 && WHERRY_READ_AHEAD_NO == 2 && WHERRY_REDELIVER_YES == 1 &&
-                   WHERRY_REDELIVER_NO == 2,
+                   WHERRY_REDELIVER_NO == 2 && sizeof(enum wherry_loop) == sizeof(int) && WHERRY_LOOP_YES == 1 &&
+                   WHERRY_LOOP_NO == 2,
                "YES_NO reads and writes them alike");
 
 static size_t value_size(enum value value)
@@ -253,6 +262,8 @@ static int read_struct(const struct wherry_channel_options *given, const char *n
         return wherry__fail(EINVAL, "%s: options.read_ahead is %d, which means nothing", name, (int)ret->read_ahead);
     if ((unsigned)ret->redeliver > WHERRY_REDELIVER_NO)
         return wherry__fail(EINVAL, "%s: options.redeliver is %d, which means nothing", name, (int)ret->redeliver);
+    if ((unsigned)ret->loop > WHERRY_LOOP_NO)
+        return wherry__fail(EINVAL, "%s: options.loop is %d, which means nothing", name, (int)ret->loop);
     if (ret->mode > 0777)
         return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name,
                             ret->mode);
@@ -299,6 +310,12 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->backlog = options->backlog ? options->backlog : 128;
     if (config->backlog > INT32_MAX) /* what listen(2) takes */
         return wherry__url_fail(config->name, place_of(config, "backlog"), "backlog is at most %d", INT32_MAX);
+    if (options->fds > WHERRY__DESCRIPTORS_MAX)
+        return wherry__url_fail(config->name, place_of(config, "fds"), "fds is at most %d", WHERRY__DESCRIPTORS_MAX);
+    if (options->fds && config->framing.kind == WHERRY__FRAME_RAW)
+        return wherry__url_fail(config->name, place_of(config, "fds"),
+                                "with frame=raw no message is told from the next: nothing can come with one");
+    config->fds = options->fds;
     config->writers = options->writers;
     config->spin = options->spin;
     config->single_thread = options->single_thread;
@@ -311,6 +328,17 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->delay = options->delay;
     config->keepalive = options->keepalive;
     config->user_timeout = options->user_timeout;
+    config->seq = options->seq;
+    config->broadcast = options->broadcast;
+    config->ttl = options->ttl;
+    config->loop = options->loop;
+    if (options->ttl > 255)
+        return wherry__url_fail(config->name, place_of(config, "ttl"), "ttl is from 1 to 255");
+    if (options->interface && strlen(options->interface) >= sizeof config->interface)
+        return wherry__url_fail(config->name, place_of(config, "interface"),
+                                "an interface's name has at most %zu characters", sizeof config->interface - 1);
+    if (options->interface)
+        memcpy(config->interface, options->interface, strlen(options->interface) + 1);
     config->shared = options->share != NULL;
     if (options->share && !wherry__allow_parse_one(&config->other, options->share))
         return wherry__url_fail(config->name, place_of(config, "share"), "share takes the number of a uid");
@@ -375,6 +403,26 @@ int wherry__config_init(struct wherry__config *config, const char *url, enum whe
     if (result == 0)
         *ret_transport = transport;
     return result;
+}
+
+int wherry__config_say_port(struct wherry__config *config, const struct wherry__inet_address *address)
+{
+    struct wherry__url *url = &config->url;
+    char text[WHERRY__INET_TEXT];
+    wherry__inet_text(address, text);
+    const char *port = strrchr(text, ':');
+    size_t before = url->path_at, size = strlen(url->text) + sizeof text;
+    while (before > 0 && url->text[before - 1] != ':')
+        before--;
+    char *said = malloc(size);
+    if (!said || !port) {
+        free(said);
+        return wherry__fail(ENOMEM, "%s: no memory", config->name);
+    }
+    snprintf(said, size, "%.*s%s%s", (int)before, url->text, port + 1, url->text + url->path_at);
+    free(url->text);
+    config->name = url->text = said;
+    return 0;
 }
 
 void wherry__config_fini(struct wherry__config *config)

@@ -9,6 +9,7 @@
 #include "base/url.h"
 #include "channel/framing.h"
 #include "socket/allow.h"
+#include "socket/resolve.h"
 
 struct wherry__transport;
 
@@ -28,6 +29,11 @@ struct wherry__config {
     uint32_t places;
     bool delay;
     wherry_time keepalive, user_timeout;
+    uint32_t fds; /* that may come with a message */
+    bool seq, broadcast;
+    char interface[16]; /* IFNAMSIZ */
+    uint32_t ttl;
+    enum wherry_loop loop;
     bool shared; /* with `other` */
     uid_t other;
 };
@@ -43,6 +49,9 @@ struct wherry__config {
 #define WHERRY__OPTION_UID (1u << 6)
 #define WHERRY__OPTION_READ_AHEAD (1u << 7)
 #define WHERRY__OPTION_TCP (1u << 9)  /* delay, keepalive, user_timeout */
+#define WHERRY__OPTION_FDS (1u << 11)
+#define WHERRY__OPTION_ENDS (1u << 12) /* report_ends */
+#define WHERRY__OPTION_UDP (1u << 10) /* seq, broadcast, interface, ttl, loop */
 #define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver, share */
 
 /* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for
@@ -50,6 +59,8 @@ struct wherry__config {
 int wherry__config_init(struct wherry__config *config, const char *url, enum wherry_role role,
                         const struct wherry_channel_options *options, bool pair,
                         const struct wherry__transport **ret_transport);
+/* The kernel chose the port: the URL says it from now on.  0 or -ENOMEM with the sentence set. */
+int wherry__config_say_port(struct wherry__config *config, const struct wherry__inet_address *address);
 void wherry__config_fini(struct wherry__config *config);
 
 #endif

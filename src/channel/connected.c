@@ -40,6 +40,12 @@ void wherry__connected_give_back(struct wherry__endpoint *endpoint)
         wherry__single_give_back(endpoint);
 }
 
+ssize_t wherry__connected_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity)
+{
+    return wherry__listens(endpoint) ? wherry__crowd_take_fds(endpoint, fds, capacity)
+                                     : wherry__single_take_fds(endpoint, fds, capacity);
+}
+
 int wherry__connected_rescue(struct wherry__endpoint *endpoint)
 {
     return wherry__listens(endpoint) ? wherry__crowd_rescue(endpoint) : wherry__single_rescue(endpoint);
@@ -91,4 +97,15 @@ bool wherry__connected_linger(struct wherry__endpoint *endpoint)
     for (size_t i = 0; i < crowd->count; i++, member = member->next)
         lingers |= wherry__link_lingers(&member->link);
     return lingers;
+}
+
+int wherry__connected_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats)
+{
+    return wherry__listens(endpoint) ? wherry__crowd_peer_stats(endpoint, id, ret_stats)
+                                     : wherry__single_peer_stats(endpoint, id, ret_stats);
+}
+
+int wherry__connected_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id)
+{
+    return wherry__listens(endpoint) ? wherry__crowd_peer_pidfd(endpoint, id) : wherry__single_peer_pidfd(endpoint, id);
 }

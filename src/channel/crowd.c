@@ -2,11 +2,13 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "channel/crowd.h"
+#include "channel/link_in.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #include "base/fd.h"
 #include "base/size.h"
@@ -113,8 +115,6 @@ static void take_from_queue(struct wherry__crowd *crowd, struct wherry__member *
     }
 }
 
-/* ---- coming and going ---- */
-
 static void count_live(struct wherry__endpoint *endpoint)
 {
     atomic_store_explicit(&endpoint->counters.peers, wherry__crowd_of(endpoint)->live, memory_order_relaxed);
@@ -129,6 +129,55 @@ void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member 
     crowd->end_due |= --crowd->live == 0;
     count_live(endpoint);
 }
+
+/* ---- no descriptor left ---- */
+
+static void hear_listener(struct wherry__endpoint *endpoint, uint32_t events)
+{
+    int listener = wherry__crowd_of(endpoint)->listener;
+    if (endpoint->config->role & WHERRY_RECEIVE)
+        wherry__wait_change(&endpoint->receiving, listener, events, WHERRY__CROWD_LISTENER);
+    if (endpoint->config->role & WHERRY_SEND)
+        wherry__wait_change(&endpoint->sending, listener, events, WHERRY__CROWD_LISTENER);
+}
+
+static void set_timer(const struct wherry__crowd *crowd, wherry_time pause)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = pause / WHERRY_SECOND, .tv_nsec = pause % WHERRY_SECOND}};
+    timerfd_settime(crowd->timer, 0, &when, NULL);
+}
+
+static void accept_from_now_on(struct wherry__endpoint *endpoint)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    crowd->rests = false;
+    set_timer(crowd, 0);
+    hear_listener(endpoint, EPOLLIN);
+}
+
+/* H54: the listener stays readable, and would end each wait at once.  It is left out of the waits for a while, longer
+ * each time; those who wait to be accepted lose nothing, and are taken in as soon as a peer goes. */
+static int rest(struct wherry__endpoint *endpoint, int code)
+{
+    enum { FIRST = 10, LONGEST = 1000 }; /* ms */
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    crowd->pause = crowd->pause ? 2 * crowd->pause : FIRST * WHERRY_MILLISECOND;
+    if (crowd->pause > LONGEST * WHERRY_MILLISECOND)
+        crowd->pause = LONGEST * WHERRY_MILLISECOND;
+    crowd->rests = true;
+    hear_listener(endpoint, 0);
+    set_timer(crowd, crowd->pause);
+    return wherry__fail(code, "%s: no descriptor is left to accept a connection; raise the limit (ulimit -n)",
+                        endpoint->config->name);
+}
+
+int wherry__crowd_accept_again(struct wherry__endpoint *endpoint)
+{
+    accept_from_now_on(endpoint); /* which silences the timer */
+    return wherry__crowd_accept_waiting(endpoint);
+}
+
+/* ---- coming and going ---- */
 
 void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member)
 {
@@ -151,6 +200,8 @@ void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__memb
         crowd->last = NULL;
     wherry__link_fini(&member->link, endpoint->born);
     free(member);
+    if (crowd->rests)
+        accept_from_now_on(endpoint); /* a descriptor is free */
 }
 
 void wherry__crowd_watch_tail(struct wherry__endpoint *endpoint, struct wherry__member *member)
@@ -199,7 +250,10 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
     link->in_fd = link->out_fd = fd;
     link->exact = endpoint->config->read_ahead == WHERRY_READ_AHEAD_NO;
     link->lean = crowd->count >= MANY;
+    link->spare = link->lean ? &crowd->spare : NULL;
     link->plain = crowd->plain;
+    if (!crowd->plain)
+        wherry__link_is_unix(link);
     link->peer = peer;
     link->peer.id = ++crowd->last_id;
     result = 0;
@@ -224,18 +278,26 @@ static int admit(struct wherry__endpoint *endpoint, int fd)
     return 0;
 }
 
+/* accept(2), Error handling: failures of the one connection that would have been accepted; there may be another. */
+static bool is_the_connections(int code)
+{
+    return code == ECONNABORTED || code == EINTR || code == EPROTO || code == ENOPROTOOPT || code == ENETDOWN ||
+           code == EHOSTDOWN || code == ENONET || code == EHOSTUNREACH || code == EOPNOTSUPP || code == ENETUNREACH ||
+           code == EPERM;
+}
+
 int wherry__crowd_accept(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    for (int i = 0; i < ACCEPT_TURN; i++) {
+    for (int i = 0; i < ACCEPT_TURN && !crowd->rests; i++) {
         int fd = wherry__unix_accept(crowd->listener);
         if (fd == -EAGAIN)
             return 0;
-        if (fd == -ECONNABORTED || fd == -EINTR)
+        if (is_the_connections(-fd))
             continue;
         if (fd == -EMFILE || fd == -ENFILE)
-            return wherry__fail(-fd, "%s: no descriptor is left to accept a connection; raise the limit (ulimit -n)",
-                                endpoint->config->name);
+            return rest(endpoint, -fd);
+        crowd->pause = 0;
         int result = fd < 0 ? wherry__fail_errno(-fd, "%s: accepting failed", endpoint->config->name)
                             : admit(endpoint, fd);
         if (result < 0)
@@ -259,7 +321,17 @@ int wherry__crowd_start(struct wherry__endpoint *endpoint)
     int result = 0;
     pthread_mutex_init(&crowd->table_lock, NULL);
     endpoint->by_events = true;
+    crowd->rests = false;
+    wherry__fd_guard();
+    crowd->timer = wherry__fd_note(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    wherry__fd_unguard();
+    if (crowd->timer < 0)
+        return wherry__fail_errno(errno, "%s: no timer", endpoint->config->name);
     if (role & WHERRY_RECEIVE)
+        result = wherry__wait_add(&endpoint->receiving, crowd->timer, EPOLLIN, WHERRY__CROWD_TIMER);
+    if (result == 0 && (role & WHERRY_SEND))
+        result = wherry__wait_add(&endpoint->sending, crowd->timer, EPOLLIN, WHERRY__CROWD_TIMER);
+    if (result == 0 && (role & WHERRY_RECEIVE))
         result = wherry__wait_add(&endpoint->receiving, crowd->listener, EPOLLIN, WHERRY__CROWD_LISTENER);
     if (result == 0 && (role & WHERRY_SEND))
         result = wherry__wait_add(&endpoint->sending, crowd->listener, EPOLLIN, WHERRY__CROWD_LISTENER);
@@ -276,6 +348,9 @@ void wherry__crowd_fini(struct wherry__endpoint *endpoint)
         free(member);
         member = next;
     }
+    if (crowd->timer > 0)
+        wherry__fd_close_from(endpoint->born, false, &crowd->timer);
+    wherry__buffer_free(&crowd->spare);
     free(crowd->buckets);
     crowd->buckets = NULL;
     crowd->bucket_count = crowd->count = crowd->live = 0;
@@ -336,8 +411,11 @@ int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, boo
         if (result == -EAGAIN)
             return result;
     }
+    if (!forced && wherry__link_lingers(&member->link))
+        return -EINPROGRESS;
     if (member == crowd->current) { /* it may be lent from at this moment */
-        wherry__sys.shutdown(member->link.in_fd, SHUT_RDWR);
+        /* of TCP the kernel would open the window no more, and who is sending would wait for a minute */
+        wherry__sys.shutdown(member->link.in_fd, member->link.plain ? SHUT_WR : SHUT_RDWR);
         member->leaving = true;
         return 0;
     }
@@ -345,18 +423,53 @@ int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, boo
     return 0;
 }
 
-int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
+/* The peer with this id, or with 0 the only one.  0 or -errno with the sentence set. */
+static int find_peer(const struct wherry__endpoint *endpoint, const struct wherry__crowd *crowd, uint64_t id,
+                     struct wherry__member **ret_member)
 {
-    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     if (id == 0 && crowd->count > 1)
         return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name,
                             crowd->count);
-    if (crowd->plain)
-        return wherry__fail(EOPNOTSUPP, "%s: nobody vouches for who is at the other end", endpoint->config->name);
     struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
     if (!member || member->leaving || wherry__link_hung_up(&member->link))
         return id ? no_such_peer(endpoint, id)
                   : wherry__fail(ENOTCONN, "%s: nobody is connected", endpoint->config->name);
+    *ret_member = member;
+    return 0;
+}
+
+int wherry__crowd_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats)
+{
+    struct wherry__member *member = NULL;
+    int result = find_peer(endpoint, wherry__crowd_of(endpoint), id, &member);
+    if (result < 0)
+        return result;
+    wherry__link_stats(&member->link, ret_stats);
+    ret_stats->memory += sizeof *member - sizeof member->link;
+    ret_stats->sent_messages = member->sent_messages;
+    ret_stats->sent_bytes = member->sent_bytes;
+    ret_stats->received_messages = member->received_messages;
+    ret_stats->received_bytes = member->received_bytes;
+    ret_stats->ended = member->ended;
+    return 0;
+}
+
+int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
+{
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    if (crowd->plain)
+        return wherry__fail(EOPNOTSUPP, "%s: nobody vouches for who is at the other end", endpoint->config->name);
+    struct wherry__member *member = NULL;
+    int result = find_peer(endpoint, crowd, id, &member);
+    if (result < 0)
+        return result;
     *ret_peer = member->link.peer;
     return 0;
+}
+
+int wherry__crowd_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id)
+{
+    struct wherry__member *member = NULL;
+    int result = find_peer(endpoint, wherry__crowd_of(endpoint), id, &member);
+    return result < 0 ? result : wherry__link_pidfd(&member->link);
 }

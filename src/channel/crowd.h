@@ -22,6 +22,7 @@ struct wherry__member {
     bool ended;        /* it sends no more: not counted among the live */
     bool end_reported; /* with report_ends */
     bool leaving;      /* disconnected while it was being received from: goes at the next receive */
+    uint64_t sent_messages, sent_bytes, received_messages, received_bytes;
     bool watches_tail; /* the receiving set also waits until what is kept can be written */
     int64_t unanswered;  /* messages that came from it less those that went to it; an answer may go out before its question
                           * is given back */
@@ -38,17 +39,22 @@ struct wherry__crowd {
     size_t bucket_count;            /* a power of two */
     struct wherry__member *first;   /* any of the ring: where the next message without addressee goes */
     size_t count, live;
+    struct wherry__buffer spare;    /* a read buffer for those of many, in turns */
     size_t held;                    /* memory of all for receiving, held to max_memory */
     uint64_t last_id;
     struct wherry__member *current; /* being received from, and lent from */
     struct wherry__member *last;    /* received from last: asked first, before the kernel is asked who has something */
     struct wherry__member *in_buffer; /* a part of its message lies in the receiver's buffer */
+    size_t lent_size;               /* of the message that was lent last */
     size_t credit;                  /* bytes until it is another's turn */
     struct wherry__member *queue_head, *queue_tail;
     bool end_due;                   /* the live fell to none; to be reported */
     bool had;                       /* somebody was connected once */
     bool finished;                  /* this endpoint sends no more, to nobody */
     struct wherry__member *begun;   /* a message to it is half written from the sender's memory */
+    int timer;                      /* when to try to accept again; made at the start, while there are descriptors */
+    wherry_time pause;              /* how long accepting rests for want of descriptors; 0: it does not */
+    bool rests;
 };
 
 /* listener, kind and admit are set: fill the wait sets.  0 or -errno. */
@@ -64,6 +70,7 @@ int wherry__crowd_keep(struct wherry__endpoint *endpoint);
 int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
                              struct wherry_loan *ret_loan);
 void wherry__crowd_give_back(struct wherry__endpoint *endpoint);
+ssize_t wherry__crowd_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity);
 int wherry__crowd_rescue(struct wherry__endpoint *endpoint);
 bool wherry__crowd_ready(struct wherry__endpoint *endpoint);
 int wherry__crowd_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
@@ -71,15 +78,19 @@ int wherry__crowd_wait(struct wherry__endpoint *endpoint, enum wherry__direction
 int wherry__crowd_finish(struct wherry__endpoint *endpoint);
 int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, bool forced);
 int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
+int wherry__crowd_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id);
+int wherry__crowd_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats);
 
 /* Between crowd.c, crowd_receive.c and crowd_send.c. */
 #define WHERRY__CROWD_LISTENER UINT64_C(0) /* its key in the wait sets; a member's is its id, from 1 */
+#define WHERRY__CROWD_TIMER (UINT64_MAX - 1)
 static inline struct wherry__crowd *wherry__crowd_of(struct wherry__endpoint *endpoint)
 {
     return endpoint->state;
 }
 struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uint64_t id);
 int wherry__crowd_accept(struct wherry__endpoint *endpoint);
+int wherry__crowd_accept_again(struct wherry__endpoint *endpoint); /* the timer's event */
 int wherry__crowd_accept_waiting(struct wherry__endpoint *endpoint); /* the same, when somebody waits for it */
 void wherry__crowd_remove(struct wherry__endpoint *endpoint, struct wherry__member *member);
 void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member *member); /* it sends no more */

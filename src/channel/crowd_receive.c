@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "base/why.h"
 #include "channel/crowd.h"
+#include "channel/link_in.h"
 
 /* Bytes in a turn, and what a message costs beside its own. */
 enum { TURN = 262144, PER_MESSAGE = 1024 };
@@ -77,16 +78,22 @@ static int ask(struct wherry__endpoint *endpoint, struct wherry__member *member,
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     if (member->ended)
         return -EAGAIN;
+    if (member->link.lingers) { /* it is being let go by another thread, which has begun to drop what comes from it */
+        wherry__link_lingers(&member->link);
+        return -EAGAIN;
+    }
     if (crowd->in_buffer && crowd->in_buffer != member)
         wherry__crowd_rescue(endpoint);
     int result = wherry__link_borrow(&member->link, buffer, capacity, ret_loan);
     crowd->in_buffer = result == -EAGAIN && wherry__link_in_buffer(&member->link) ? member : NULL;
-    if (result == 1) {
+    if (result == 1 || member->link.spoilt) {
+        member->link.spoilt = false;
+        crowd->lent_size = ret_loan->info.size;
         if (crowd->current != member) {
             crowd->current = crowd->last = member;
             crowd->credit = TURN;
         }
-        return 1;
+        return result;
     }
     if (result == 0)
         return let_end(endpoint, member, ret_loan);
@@ -123,6 +130,10 @@ static int take_event(struct wherry__endpoint *endpoint, const struct epoll_even
         int result = wherry__crowd_accept(endpoint);
         return result < 0 ? result : -EAGAIN;
     }
+    if (event->data.u64 == WHERRY__CROWD_TIMER) {
+        int result = wherry__crowd_accept_again(endpoint);
+        return result < 0 ? result : -EAGAIN;
+    }
     struct wherry__member *member = wherry__crowd_find(crowd, event->data.u64);
     if (!member)
         return -EAGAIN;
@@ -153,7 +164,7 @@ static int report_end(struct wherry__endpoint *endpoint)
     int result = wherry__crowd_accept_waiting(endpoint);
     if (result < 0)
         return result;
-    if (!crowd->end_due)
+    if (!crowd->end_due || crowd->rests)
         return -EAGAIN;
     crowd->end_due = false;
     return 0;
@@ -165,8 +176,10 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     struct epoll_event event;
     struct wherry__member *current = crowd->current;
-    if (current && crowd->credit && !current->leaving && wherry__link_borrow_ahead(&current->link, ret_loan))
+    if (current && crowd->credit && !current->leaving && wherry__link_borrow_ahead(&current->link, ret_loan)) {
+        crowd->lent_size = ret_loan->info.size;
         return 1;
+    }
     if (crowd->current && crowd->current->leaving)
         wherry__crowd_remove(endpoint, crowd->current);
     if (crowd->current && crowd->credit == 0)
@@ -174,6 +187,10 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
     struct wherry__member *likely = crowd->current;
     if (!likely && !crowd->queue_head && !wherry__wait_reported(&endpoint->receiving))
         likely = crowd->last;
+    if (likely && likely->link.lean && likely->link.drained && !wherry__link_ready(&likely->link)) {
+        wherry__link_settle_in(&likely->link); /* one of many, and the kernel had no more of it: others first */
+        likely = crowd->current = NULL;
+    }
     int result = likely ? ask(endpoint, likely, buffer, capacity, ret_loan) : -EAGAIN;
     while (result == -EAGAIN && wherry__wait_next(&endpoint->receiving, &event))
         result = take_event(endpoint, &event, buffer, capacity, ret_loan);
@@ -190,10 +207,18 @@ void wherry__crowd_give_back(struct wherry__endpoint *endpoint)
     if (!member)
         return; /* the report of an end */
     size_t cost = PER_MESSAGE + member->link.loan;
+    member->received_messages++;
+    member->received_bytes += crowd->lent_size;
     if (!wherry__link_give_back_ahead(&member->link))
         wherry__link_give_back(&member->link);
     crowd->credit -= wherry__size_min(cost, crowd->credit);
     member->unanswered++;
+}
+
+ssize_t wherry__crowd_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity)
+{
+    struct wherry__member *member = wherry__crowd_of(endpoint)->current;
+    return member ? wherry__link_take_fds(&member->link, fds, capacity) : 0; /* the report of an end has none */
 }
 
 int wherry__crowd_rescue(struct wherry__endpoint *endpoint)

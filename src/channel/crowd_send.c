@@ -33,6 +33,10 @@ static int take_events(struct wherry__endpoint *endpoint)
             result = wherry__crowd_accept(endpoint);
             continue;
         }
+        if (event.data.u64 == WHERRY__CROWD_TIMER) {
+            result = wherry__crowd_accept_again(endpoint);
+            continue;
+        }
         struct wherry__member *member = wherry__crowd_find(crowd, event.data.u64);
         if (member && endpoint->config->role == WHERRY_SEND &&
             (event.events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
@@ -45,6 +49,14 @@ static int take_events(struct wherry__endpoint *endpoint)
 static void lose(struct wherry__endpoint *endpoint, struct wherry__member *member)
 {
     if (endpoint->config->role == WHERRY_SEND)
+        wherry__crowd_remove(endpoint, member);
+}
+
+/* It had ended, and now it may have all its answers. */
+static void let_go_if_answered(struct wherry__endpoint *endpoint, struct wherry__member *member)
+{
+    if (member->ended && member->unanswered <= 0 && !wherry__link_keeps(&member->link) &&
+        !endpoint->config->report_ends && member != wherry__crowd_of(endpoint)->current)
         wherry__crowd_remove(endpoint, member);
 }
 
@@ -64,6 +76,9 @@ static int send_run(struct wherry__endpoint *endpoint, struct wherry__member *me
         }
     }
     member->unanswered -= (int64_t)*ret_taken;
+    member->sent_messages += *ret_taken;
+    for (size_t i = 0; i < *ret_taken; i++)
+        member->sent_bytes += messages[i].size;
     wherry__crowd_watch_tail(endpoint, member);
     return result;
 }
@@ -82,9 +97,8 @@ static int send_to(struct wherry__endpoint *endpoint, const struct wherry_messag
         return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name,
                             (unsigned long long)messages[0].to);
     }
-    if (result == 0 && member->ended && member->unanswered <= 0 && !wherry__link_keeps(&member->link) &&
-        !endpoint->config->report_ends && member != crowd->current)
-        wherry__crowd_remove(endpoint, member); /* it had ended, and now it has all its answers */
+    if (result == 0)
+        let_go_if_answered(endpoint, member);
     return result;
 }
 
@@ -103,6 +117,8 @@ static int send_to_any(struct wherry__endpoint *endpoint, const struct wherry_me
         crowd->first = member->next;
         int result = send_run(endpoint, member, messages, crowd->count > 1 ? wherry__size_min(count, RUN) : count,
                               flags, ret_taken);
+        if (result == 0)
+            let_go_if_answered(endpoint, member);
         if (result == -EPIPE)
             lose(endpoint, member);
         else if (result != -EAGAIN)

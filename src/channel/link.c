@@ -23,7 +23,15 @@ void wherry__link_init(struct wherry__link *link, const struct wherry__config *c
 {
     link->config = config;
     link->counters = counters;
+    link->ahead = config->framing.kind == WHERRY__FRAME_LENGTH;
     link->peek_fds[0] = link->peek_fds[1] = -1;
+}
+
+void wherry__link_is_unix(struct wherry__link *link)
+{
+    link->passes = true;
+    link->takes = link->config->fds > 0;
+    link->ahead &= !link->takes;
 }
 
 void wherry__link_forget(struct wherry__link *link)
@@ -39,6 +47,7 @@ void wherry__link_forget(struct wherry__link *link)
     link->ended = link->seen = link->skipping = link->held = false;
     link->sender = 0; /* two processes never send under one number */
     link->peek_fds[0] = link->peek_fds[1] = -1; /* closed at the fork */
+    wherry__fds_forget(link);
 }
 
 bool wherry__connection_lost(int code)
@@ -55,7 +64,7 @@ bool wherry__link_lingers(struct wherry__link *link)
         return false;
     if (!link->finished)
         wherry__sys.shutdown(link->out_fd, SHUT_WR);
-    link->finished = true;
+    link->finished = link->lingers = true;
     for (int i = 0; i < PIECES; i++) {
         ssize_t size = wherry__sys.recv(link->in_fd, dropped, sizeof dropped, MSG_DONTWAIT);
         if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
@@ -76,6 +85,7 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born)
     wherry__fd_close_from(born, inheritable, &link->in_fd);
     wherry__fd_close_from(born, false, &link->peek_fds[0]);
     wherry__fd_close_from(born, false, &link->peek_fds[1]);
+    wherry__fds_fini(link, born);
     link->in_fd = link->out_fd = -1;
     if (link->boxed)
         wherry__part_box_free(&link->parts, link->boxed);
@@ -113,9 +123,20 @@ static ssize_t fill(struct wherry__link *link, size_t needed, void *buffer, size
                                      wherry__size_min(room, link->config->max_message));
     else
         size = wherry__link_read_one(link, link->in.data + link->in.end, link->exact ? needed - have : room);
+    link->drained = size < (ssize_t)room;
     if (size > 0)
         link->in.end += (size_t)size;
     return size;
+}
+
+void wherry__link_stats(const struct wherry__link *link, struct wherry_peer_stats *ret_stats)
+{
+    struct wherry__inet_address address;
+    ret_stats->kept_bytes = link->out.end - link->out.start + link->rest_size;
+    ret_stats->memory = sizeof *link + link->in.capacity + link->out.capacity + link->big.capacity +
+                        (link->rest_memory ? link->rest_size : 0);
+    if (link->plain && wherry__inet_remote(link->in_fd, &address))
+        wherry__inet_text(&address, ret_stats->address);
 }
 
 bool wherry__link_hung_up(const struct wherry__link *link)
@@ -123,6 +144,22 @@ bool wherry__link_hung_up(const struct wherry__link *link)
     struct pollfd poll = {.fd = link->out_fd};
     static const struct timespec at_once;
     return wherry__sys.ppoll(&poll, 1, &at_once) == 1 && (poll.revents & (POLLHUP | POLLERR));
+}
+
+int wherry__link_pidfd(const struct wherry__link *link)
+{
+    int fd = link->passes ? wherry__credentials_pidfd(link->in_fd) : -ENODATA;
+    if (fd == -ENODATA)
+        return wherry__fail(EOPNOTSUPP, "%s: the kernel knows no process at the other end", link->config->name);
+    if (fd == -ESRCH)
+        return wherry__fail(ESRCH, "%s: the process that made the connection is gone, or of another PID namespace",
+                            link->config->name);
+    if (fd < 0)
+        return wherry__fail_errno(-fd, "%s: no pidfd of the peer", link->config->name);
+    if (!wherry__link_hung_up(link)) /* so it was alive when it was opened, if by number */
+        return fd;
+    wherry__fd_close(&fd);
+    return wherry__fail(ENOTCONN, "%s: the other end is closed", link->config->name);
 }
 
 /* ---- what the bytes mean ---- */
@@ -135,6 +172,7 @@ static void loan_of(const struct wherry__link *link, struct wherry_loan *ret_loa
     ret_loan->info.type = type;
     ret_loan->info.flags = flags;
     ret_loan->info.peer = link->peer;
+    ret_loan->info.fd_count = 0;
 }
 
 static int lend_big(struct wherry__link *link, struct wherry_loan *ret_loan)
@@ -315,10 +353,8 @@ static size_t first_read(const struct wherry__link *link)
     }
 }
 
-int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+static int borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
 {
-    if (link->kind == WHERRY__LINK_PACKET)
-        return wherry__packet_borrow(link, buffer, capacity, ret_loan);
     if (link->boxed) /* put together, and not taken when it was offered */
         return lend_box(link, ret_loan);
     bool straight = link->config->framing.kind == WHERRY__FRAME_RAW && buffer && capacity;
@@ -348,6 +384,8 @@ int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity
             if (result > 0 && straight)
                 return 1;
         }
+        if (result == -EAGAIN && link->lean)
+            wherry__link_settle_in(link);
         if (result < 0)
             return (int)result;
         if (result == 0) {
@@ -357,8 +395,22 @@ int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity
     }
 }
 
+int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan)
+{
+    int result = link->kind == WHERRY__LINK_PACKET ? wherry__packet_borrow(link, buffer, capacity, ret_loan)
+                                                   : borrow(link, buffer, capacity, ret_loan);
+    if (__builtin_expect(link->fds != NULL, 0)) {
+        if (result == 1)
+            return wherry__fds_lend(link, ret_loan);
+        if (result != -EAGAIN) /* they go with what was dropped, not at the next call */
+            wherry__fds_skip(link, result == 0 || link->kind == WHERRY__LINK_PACKET);
+    }
+    return result;
+}
+
 void wherry__link_give_back(struct wherry__link *link)
 {
+    wherry__fds_give_back(link);
     if (link->kind == WHERRY__LINK_PACKET) {
         wherry__packet_give_back(link);
         return;

@@ -39,12 +39,19 @@ struct wherry__link {
     bool cuts;          /* foreign bytes end the connection; otherwise they are skipped */
     bool fifo;          /* a read of 0 may mean that no writer has come yet; after EPIPE a reader may come again */
     bool plain;         /* a socket whose kernel does not say who wrote, and whose end may be a failure: TCP */
+    bool lingers;       /* of such a one: what comes from it is dropped, it is being let go */
     int failure;        /* of such a one: why it ended, negative; 0: in order */
     bool datagram;      /* a packet of 0 bytes is never the end */
     bool lean;          /* one of many: give memory back as soon as it is empty */
+    bool passes;        /* a Unix socket: descriptors can go with a message */
+    bool takes;         /* and those that come are taken in (option fds) */
+    bool ahead;         /* what lies in memory may be lent the short way */
+    bool spoilt;        /* the failure just returned is of one message: the connection goes on */
     const struct wherry__config *config;
     struct wherry__counters *counters;
     struct wherry_peer peer;
+    struct wherry__buffer *spare; /* of lean links: a read buffer that all of them take in turns */
+    bool drained;       /* the last read brought less than there was room for: nothing more was there */
     size_t *all_held;   /* receiving memory of all links of the endpoint, held to max_memory; NULL: this is the only one */
 
     /* receiving */
@@ -69,6 +76,7 @@ struct wherry__link {
     bool ended;                      /* the kernel said so */
     bool seen;                       /* bytes came since the descriptor was opened */
     bool skipping;                   /* foreign bytes were reported; looking for the next frame */
+    struct wherry__fds *fds;         /* descriptors that came (link_fds.c); NULL before the first read */
 
     /* sending */
     struct wherry__buffer out;   /* accepted bytes, written before anything else */
@@ -97,6 +105,8 @@ enum { WHERRY__LINK_BUFFER = 65536 };
 /* A zeroed link with descriptors and fields above "receiving" set needs no more than this. */
 void wherry__link_init(struct wherry__link *link, const struct wherry__config *config,
                        struct wherry__counters *counters);
+/* It is a Unix socket, on which descriptors can go with messages. */
+void wherry__link_is_unix(struct wherry__link *link);
 /* In a forked child: what was read ahead, begun or kept is the parent's. */
 void wherry__link_forget(struct wherry__link *link);
 /* Frees memory and closes the descriptors (as wherry__fd_close_from). */
@@ -107,6 +117,9 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born);
 bool wherry__link_lingers(struct wherry__link *link);
 /* Whether a connection that fails with this errno is lost, as opposed to a call that failed. */
 bool wherry__connection_lost(int code);
+
+/* What the link itself knows of its peer's statistics: kept_bytes, memory, address. */
+void wherry__link_stats(const struct wherry__link *link, struct wherry_peer_stats *ret_stats);
 
 /* As the slots of the same names in transport.h, for this connection. */
 int wherry__link_borrow(struct wherry__link *link, void *buffer, size_t capacity, struct wherry_loan *ret_loan);
@@ -128,8 +141,7 @@ int wherry__link_finished(const struct wherry__config *config); /* -EPIPE: it wa
 static inline int wherry__link_borrow_ahead(struct wherry__link *link, struct wherry_loan *ret_loan)
 {
     size_t have = link->in.end - link->in.start;
-    if (have < WHERRY__WHOLE_HEADER || link->config->framing.kind != WHERRY__FRAME_LENGTH || link->big.active ||
-        link->boxed)
+    if (have < WHERRY__WHOLE_HEADER || !link->ahead || link->big.active || link->boxed)
         return 0;
     const uint8_t *data = link->in.data + link->in.start;
     uint32_t size = wherry__load32(data), type = wherry__load32(data + 4);
@@ -143,18 +155,26 @@ static inline int wherry__link_borrow_ahead(struct wherry__link *link, struct wh
     ret_loan->info.type = type;
     ret_loan->info.flags = 0;
     ret_loan->info.peer = link->peer;
+    ret_loan->info.fd_count = 0;
     return 1;
 }
 
 /* Its counterpart: true when the loan lay there and the link has nothing else to see to. */
 static inline bool wherry__link_give_back_ahead(struct wherry__link *link)
 {
-    if (!link->loan || link->lean || link->boxed || link->big.active)
+    if (!link->loan || link->lean || link->takes || link->boxed || link->big.active)
         return false;
     link->in.start += link->loan;
     link->loan = link->scanned = 0;
     return true;
 }
+
+/* The kernel refused to pass descriptors on: the sentence for EBADF and ETOOMANYREFS. */
+int wherry__link_fds_refused(const struct wherry__link *link, int code);
+/* As wherry_channel_peer_pidfd(). */
+int wherry__link_pidfd(const struct wherry__link *link);
+/* Hand over the descriptors of the message that is lent: how many, or -EMSGSIZE when there is no room for all. */
+ssize_t wherry__link_take_fds(struct wherry__link *link, int *fds, size_t capacity);
 
 /* Whether bytes are kept for the kernel to take. */
 static inline bool wherry__link_keeps(const struct wherry__link *link)

@@ -22,6 +22,8 @@ int wherry__link_over_memory(const struct wherry__link *link);
 /* Room for `more` bytes in `in`, which may grow up to `most`.  0 or -errno. */
 int wherry__link_reserve_in(struct wherry__link *link, size_t more, size_t most);
 void wherry__link_free_in(struct wherry__link *link);
+/* Of a lean link: nothing more comes for now.  What there is of a message moves to memory of its size. */
+void wherry__link_settle_in(struct wherry__link *link);
 void wherry__link_free_big(struct wherry__link *link);
 void wherry__buffer_free(struct wherry__buffer *buffer);
 
@@ -38,6 +40,21 @@ static inline ssize_t wherry__link_read_one(struct wherry__link *link, void *to,
 void wherry__link_gather(struct wherry__link *link);
 /* The same as wherry__link_read() behind what `in` holds, up to the next delimiter and no further. */
 ssize_t wherry__link_read_to_delimiter(struct wherry__link *link, size_t room);
+
+/* ---- link_fds.c, where `takes` is set ---- */
+
+/* As wherry__descriptors_receive(): what comes is held for the message that has the last byte of this read. */
+ssize_t wherry__fds_receive(struct wherry__link *link, struct iovec *parts, size_t count,
+                            struct wherry__credentials *ret_credentials, bool *ret_had, int *ret_flags);
+/* The bytes of the last read will not be used: nor what came with them. */
+void wherry__fds_unread(struct wherry__link *link);
+/* The loan gets its count: 1, or -EBADMSG: the message is dropped, because not all of them could be had. */
+int wherry__fds_lend(struct wherry__link *link, struct wherry_loan *ret_loan);
+void wherry__fds_give_back(struct wherry__link *link); /* those that were not taken are closed */
+/* Close those of bytes that were passed over, or all. */
+void wherry__fds_skip(struct wherry__link *link, bool all);
+void wherry__fds_forget(struct wherry__link *link); /* in a forked child */
+void wherry__fds_fini(struct wherry__link *link, uint64_t born);
 
 /* ---- link_big.c ---- */
 

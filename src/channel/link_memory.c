@@ -41,7 +41,43 @@ int wherry__link_over_memory(const struct wherry__link *link)
 void wherry__link_free_in(struct wherry__link *link)
 {
     wherry__link_account(link, link->in.capacity, 0);
+    if (link->spare && !link->spare->data && link->in.capacity == WHERRY__LINK_BUFFER) {
+        *link->spare = (struct wherry__buffer){.data = link->in.data, .capacity = link->in.capacity};
+        link->in = (struct wherry__buffer){0};
+    }
     wherry__buffer_free(&link->in);
+}
+
+void wherry__link_settle_in(struct wherry__link *link)
+{
+    size_t used = link->in.end - link->in.start;
+    if (used == 0) {
+        wherry__link_free_in(link);
+    } else if (used <= link->in.capacity / 2) {
+        uint8_t *data = malloc(used);
+        if (!data)
+            return; /* it stays where it is */
+        memcpy(data, link->in.data + link->in.start, used);
+        wherry__link_free_in(link);
+        link->in = (struct wherry__buffer){.data = data, .end = used, .capacity = used};
+        wherry__link_account(link, 0, used);
+    }
+}
+
+/* The spare buffer, when it is there and enough. */
+static bool take_spare(struct wherry__link *link, size_t more)
+{
+    size_t used = link->in.end - link->in.start;
+    if (!link->spare || link->spare->capacity < used + more || link->in.capacity >= link->spare->capacity)
+        return false;
+    struct wherry__buffer buffer = *link->spare;
+    *link->spare = (struct wherry__buffer){0};
+    if (used)
+        memcpy(buffer.data, link->in.data + link->in.start, used);
+    free(link->in.data);
+    buffer.end = used;
+    link->in = buffer;
+    return true;
 }
 
 void wherry__link_free_big(struct wherry__link *link)
@@ -55,7 +91,7 @@ void wherry__link_free_big(struct wherry__link *link)
 int wherry__link_reserve_in(struct wherry__link *link, size_t more, size_t most)
 {
     size_t before = link->in.capacity;
-    if (wherry__buffer_reserve(&link->in, more, most) < 0)
+    if (!take_spare(link, more) && wherry__buffer_reserve(&link->in, more, most) < 0)
         return wherry__fail(ENOMEM, "%s: no memory to receive", link->config->name);
     if (wherry__link_account(link, before, link->in.capacity))
         return 0;

@@ -5,7 +5,7 @@
  * A read takes the message off the socket whether or not it fits, so each is given room for max_message bytes: the
  * receiver's buffer first, address space of the endpoint's own behind it, of which the kernel touches only what a
  * message spills over.  What spilled is held and is the next message received. */
-#include "channel/link.h"
+#include "channel/link_in.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
+#include "socket/descriptor.h"
 
 /* Messages in one sendmmsg(2). */
 enum { BATCH = 64 };
@@ -106,7 +107,9 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
         bool had;
         int flags;
         ssize_t size =
-            wherry__credentials_receive(link->in_fd, parts, count, 0, &credentials, &had, link->from, &flags);
+            link->takes
+                ? wherry__fds_receive(link, parts, count, &credentials, &had, &flags)
+                : wherry__credentials_receive(link->in_fd, parts, count, 0, &credentials, &had, link->from, &flags);
         if (size < 0) {
             result = receive_failed(link, (int)-size);
             link->ended = result == 0;
@@ -116,6 +119,8 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
             link->ended = true;
             return 0;
         }
+        if (__builtin_expect(flags & MSG_CTRUNC, 0) && !link->takes)
+            wherry__count(&link->counters->dropped_fds, 1);
         result = admit(link, &credentials, had);
         if (result < 0)
             return result;
@@ -176,9 +181,21 @@ static int send_failed(const struct wherry__link *link, int code, size_t size)
             "%s: the kernel takes no packet of %zu bytes here; send less, raise net.core.wmem_max, or use a "
             "stream",
             link->config->name, size);
+    case ETOOMANYREFS:
+    case EBADF:
+        return wherry__link_fds_refused(link, code);
     default:
         return wherry__fail_errno(code, "%s: sending failed", link->config->name);
     }
+}
+
+/* One message with its descriptors.  1 or -1, as sendmmsg(2). */
+static __attribute__((noinline)) int send_with_fds(const struct wherry__link *link, struct msghdr *header,
+                                                   const struct wherry_message *message)
+{
+    union wherry__descriptors_space space;
+    wherry__descriptors_attach(header, &space, message->fds, message->fd_count);
+    return wherry__sys.sendmsg(link->out_fd, header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;
 }
 
 int wherry__packet_send(struct wherry__link *link, const struct wherry__datagram_address *address,
@@ -191,8 +208,17 @@ int wherry__packet_send(struct wherry__link *link, const struct wherry__datagram
         struct mmsghdr headers[BATCH];
         struct iovec parts[BATCH];
         unsigned batch = (unsigned)wherry__size_min(count - *ret_taken, BATCH);
+        bool passes = messages[*ret_taken].fd_count > 0;
+        if (__builtin_expect(passes, 0) && !link->passes)
+            return wherry__fail(EOPNOTSUPP, "%s: descriptors go with messages on Unix sockets alone",
+                                link->config->name);
         for (unsigned i = 0; i < batch; i++) {
             const struct wherry_message *message = &messages[*ret_taken + i];
+            if (__builtin_expect(passes || message->fd_count > 0, 0)) {
+                batch = i > 0 ? i : 1; /* one with descriptors goes alone */
+                if (i > 0)
+                    break;
+            }
             parts[i] = (struct iovec){(void *)(uintptr_t)message->data, message->size};
             headers[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
             if (address) {
@@ -202,7 +228,9 @@ int wherry__packet_send(struct wherry__link *link, const struct wherry__datagram
         }
         int sent;
         do {
-            if (batch == 1)
+            if (__builtin_expect(passes, 0))
+                sent = send_with_fds(link, &headers[0].msg_hdr, &messages[*ret_taken]);
+            else if (batch == 1)
                 sent = wherry__sys.sendmsg(link->out_fd, &headers[0].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;
             else
                 sent = wherry__sys.sendmmsg(link->out_fd, headers, batch, MSG_DONTWAIT | MSG_NOSIGNAL);

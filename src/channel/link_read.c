@@ -103,14 +103,21 @@ ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int co
     if (link->kind == WHERRY__LINK_SOCKET && !link->plain) {
         struct wherry__credentials credentials;
         bool had = false;
-        int flags;
-        size = wherry__credentials_receive(link->in_fd, parts, (size_t)count, 0, &credentials, &had, NULL, &flags);
+        int flags = 0;
+        if (__builtin_expect(link->takes, 0))
+            size = wherry__fds_receive(link, parts, (size_t)count, &credentials, &had, &flags);
+        else
+            size = wherry__credentials_receive(link->in_fd, parts, (size_t)count, 0, &credentials, &had, NULL, &flags);
+        if (__builtin_expect(flags & MSG_CTRUNC, 0) && !link->takes)
+            wherry__count(&link->counters->dropped_fds, 1);
         if (size > 0 && had && !wherry__credentials_none(&credentials) &&
             (credentials.pid != link->peer.pid || credentials.uid != link->peer.uid ||
              credentials.gid != link->peer.gid)) {
             int result = take_credentials(link, &credentials);
-            if (result < 0)
+            if (result < 0) {
+                wherry__fds_unread(link);
                 return result;
+            }
         }
     } else {
         if (link->blocks && may_read(link->in_fd) != 1)

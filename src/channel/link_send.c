@@ -21,6 +21,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
+#include "socket/descriptor.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100 /* Linux 6.18: no SIGPIPE */
@@ -81,8 +82,19 @@ int wherry__link_finished(const struct wherry__config *config)
     return wherry__fail(EPIPE, "%s: this endpoint has finished sending", config->name);
 }
 
-/* Write without waiting.  Bytes, or -errno: -EAGAIN, and -EPIPE with the sentence set, or another failure. */
-static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count)
+/* To a socket, with the descriptors of a message that begins with the first of these bytes. */
+static __attribute__((noinline)) ssize_t write_with_fds(int fd, struct iovec *parts, int count,
+                                                        const struct wherry_message *with)
+{
+    union wherry__descriptors_space space;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+    wherry__descriptors_attach(&message, &space, with->fds, with->fd_count);
+    return wherry__sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Write without waiting.  `with`: a message whose descriptors go along; NULL: none.  Bytes, or -errno: -EAGAIN, and
+ * -EPIPE with the sentence set, or another failure. */
+static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count, const struct wherry_message *with)
 {
     ssize_t size;
     if (link->out_fd < 0 || link->finished)
@@ -94,9 +106,10 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
     do {
         if (link->kind == WHERRY__LINK_SOCKET) {
             struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-            size = count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len,
-                                                 MSG_DONTWAIT | MSG_NOSIGNAL)
-                              : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            size = with         ? write_with_fds(link->out_fd, parts, count, with)
+                   : count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len,
+                                                   MSG_DONTWAIT | MSG_NOSIGNAL)
+                                : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         } else if (link->kind == WHERRY__LINK_PIPE) {
             size_t total = 0;
             for (int i = 0; i < count; i++)
@@ -119,6 +132,8 @@ static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int c
     }
     if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
         return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
+    if (with && (errno == EBADF || errno == ETOOMANYREFS))
+        return wherry__link_fds_refused(link, errno);
     return wherry__fail_errno(errno, "%s: writing failed", link->config->name);
 }
 
@@ -176,7 +191,7 @@ static int push_out(struct wherry__link *link)
     while (link->out.start < link->out.end) {
         struct iovec part = {.iov_base = link->out.data + link->out.start,
                              .iov_len = wherry__size_min(link->out.end - link->out.start, write_limit(link))};
-        ssize_t size = write_parts(link, &part, 1);
+        ssize_t size = write_parts(link, &part, 1, NULL);
         if (size < 0)
             return failed(link, (int)size);
         link->out.start += (size_t)size;
@@ -213,7 +228,7 @@ static int push_run(struct wherry__link *link)
         if (part.size < WHERRY__PART_PAYLOAD)
             break;
     }
-    ssize_t written = write_parts(link, parts, 2 * count);
+    ssize_t written = write_parts(link, parts, 2 * count, NULL);
     if (written < 0)
         return failed(link, (int)written);
     size_t whole = (size_t)written == total ? (size_t)count : (size_t)written / WHERRY__PART_ATOM;
@@ -245,7 +260,8 @@ static int push_rest(struct wherry__link *link)
         uint8_t delimiter = wherry__framing_delimiter(&link->config->framing);
         struct iovec parts[2] = {
             {(void *)(uintptr_t)link->rest, wherry__size_min(link->rest_size, write_limit(link))}, {&delimiter, 1}};
-        ssize_t size = write_parts(link, parts, link->rest_delimiter && parts[0].iov_len == link->rest_size ? 2 : 1);
+        int count = link->rest_delimiter && parts[0].iov_len == link->rest_size ? 2 : 1;
+        ssize_t size = write_parts(link, parts, count, NULL);
         if (size < 0)
             return failed(link, (int)size);
         size_t payload = wherry__size_min((size_t)size, link->rest_size);
@@ -322,7 +338,8 @@ static int send_parts(struct wherry__link *link, const struct wherry_message *me
     return result;
 }
 
-/* Send a message from where it lies, behind what `out` has.  0, -EAGAIN (not begun), -EINPROGRESS, or a failure. */
+/* Send a message from where it lies, behind what `out` has, which is nothing when it has descriptors: those go with the
+ * first byte of a write, once.  0, -EAGAIN (not begun), -EINPROGRESS, or a failure. */
 static int send_big(struct wherry__link *link, const struct wherry_message *message)
 {
     const struct wherry__framing *framing = &link->config->framing;
@@ -340,7 +357,7 @@ static int send_big(struct wherry__link *link, const struct wherry_message *mess
     parts[count++] = (struct iovec){(void *)(uintptr_t)message->data, message->size};
     if (wherry__framing_after(framing))
         parts[count++] = (struct iovec){&delimiter, 1};
-    ssize_t written = write_parts(link, parts, count);
+    ssize_t written = write_parts(link, parts, count, message->fd_count ? message : NULL);
     if (written < 0)
         return failed(link, (int)written);
     size_t done = (size_t)written;
@@ -453,6 +470,57 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
     return result;
 }
 
+/* ---- with descriptors ---- */
+
+static int check_fds(const struct wherry__link *link, const struct wherry_message *message)
+{
+    const struct wherry__framing *framing = &link->config->framing;
+    if (!link->passes)
+        return wherry__fail(EOPNOTSUPP, "%s: descriptors go with messages on Unix sockets alone", link->config->name);
+    if (framing->kind == WHERRY__FRAME_RAW)
+        return wherry__fail(EOPNOTSUPP, "%s: with frame=raw no message is told from the next: none has descriptors",
+                            link->config->name);
+    if (link->atoms && frame_size(framing, message->size) > WHERRY__PART_ATOM)
+        return wherry__fail(EMSGSIZE,
+                            "%s: where several write, a message with descriptors has at most %d bytes; promise a "
+                            "single writer with writers=1",
+                            link->config->name, WHERRY__PART_ATOM - WHERRY__WHOLE_HEADER);
+    return wherry__framing_check(framing, message->data, message->size, link->config->name);
+}
+
+/* A message with descriptors begins a write, and nothing follows it there: so its receiver knows whose they are
+ * (link_fds.c).  As send_big(). */
+static int send_passing(struct wherry__link *link, const struct wherry_message *message)
+{
+    int result = check_fds(link, message);
+    if (result == 0)
+        result = push_out(link);
+    return result == 0 ? send_big(link, message) : result;
+}
+
+/* Messages of which some have descriptors. */
+static __attribute__((noinline)) int send_mixed(struct wherry__link *link, const struct wherry_message *messages,
+                                                size_t count, unsigned flags, size_t *ret_taken)
+{
+    int result = 0;
+    while (result == 0 && *ret_taken < count) {
+        const struct wherry_message *next = messages + *ret_taken;
+        size_t left = count - *ret_taken, run = 0, taken = 0;
+        while (run < left && !next[run].fd_count)
+            run++;
+        if (run == 0) {
+            result = send_passing(link, next);
+            *ret_taken += result == 0;
+            continue;
+        }
+        result = wherry__link_send(link, next, run, flags, &taken);
+        *ret_taken += taken;
+        if (taken < run)
+            break;
+    }
+    return result;
+}
+
 int wherry__link_send(struct wherry__link *link, const struct wherry_message *messages, size_t count, unsigned flags,
                       size_t *ret_taken)
 {
@@ -464,7 +532,9 @@ int wherry__link_send(struct wherry__link *link, const struct wherry_message *me
         if (result < 0)
             return result;
     }
-    int result = send_all(link, messages, count, flags, ret_taken);
+    int result = __builtin_expect(flags & WHERRY__SEND_PASSES, 0)
+                     ? send_mixed(link, messages, count, flags & ~WHERRY__SEND_PASSES, ret_taken)
+                     : send_all(link, messages, count, flags, ret_taken);
     if (result == -EAGAIN && *ret_taken > 0)
         return 0;
     return result;

@@ -208,6 +208,10 @@ int wherry_channel_export(struct wherry_channel *channel, char *url, size_t capa
         put(&text, "&writers=");
         put_number(&text, channel->config.writers);
     }
+    if (channel->config.fds) {
+        put(&text, "&fds=");
+        put_number(&text, channel->config.fds);
+    }
     if (text.left == 0)
         return wherry__fail_quietly(EMSGSIZE, "the URL does not fit; 128 bytes suffice");
     *text.at = '\0';

@@ -123,6 +123,11 @@ void wherry__single_give_back(struct wherry__endpoint *endpoint)
         wherry__link_give_back(link);
 }
 
+ssize_t wherry__single_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity)
+{
+    return wherry__link_take_fds(&single_of(endpoint)->link, fds, capacity);
+}
+
 int wherry__single_rescue(struct wherry__endpoint *endpoint)
 {
     return wherry__link_rescue(&single_of(endpoint)->link);
@@ -161,6 +166,29 @@ int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct w
     if (result == 0)
         *ret_peer = link->peer;
     return result;
+}
+
+int wherry__single_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id)
+{
+    const struct wherry__link *link = &single_of(endpoint)->link;
+    int result = check_addressee(endpoint, link, id);
+    return result < 0 ? result : wherry__link_pidfd(link);
+}
+
+int wherry__single_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats)
+{
+    const struct wherry__link *link = &single_of(endpoint)->link;
+    const struct wherry__counters *counters = &endpoint->counters;
+    int result = check_addressee(endpoint, link, id);
+    if (result < 0)
+        return result;
+    wherry__link_stats(link, ret_stats);
+    ret_stats->sent_messages = atomic_load_explicit(&counters->sent_messages, memory_order_relaxed);
+    ret_stats->sent_bytes = atomic_load_explicit(&counters->sent_bytes, memory_order_relaxed);
+    ret_stats->received_messages = atomic_load_explicit(&counters->received_messages, memory_order_relaxed);
+    ret_stats->received_bytes = atomic_load_explicit(&counters->received_bytes, memory_order_relaxed);
+    ret_stats->ended = link->ended;
+    return 0;
 }
 
 int wherry__single_adopt(struct wherry__endpoint *endpoint)

@@ -25,10 +25,13 @@ int wherry__single_keep(struct wherry__endpoint *endpoint);
 int wherry__single_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
                               struct wherry_loan *ret_loan);
 void wherry__single_give_back(struct wherry__endpoint *endpoint);
+ssize_t wherry__single_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity);
 int wherry__single_rescue(struct wherry__endpoint *endpoint);
 bool wherry__single_ready(struct wherry__endpoint *endpoint);
 int wherry__single_finish(struct wherry__endpoint *endpoint);
 int wherry__single_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
+int wherry__single_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id);
+int wherry__single_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats);
 int wherry__single_adopt(struct wherry__endpoint *endpoint);
 int wherry__single_descriptors(struct wherry__endpoint *endpoint, int ret_fds[2]);
 void wherry__single_close(struct wherry__endpoint *endpoint, bool own);

@@ -23,7 +23,8 @@
 struct wherry__counters {
     _Atomic uint64_t sent_messages, sent_bytes, send_waits;
     _Atomic uint64_t received_messages, received_bytes, receive_waits, ends;
-    _Atomic uint64_t dropped, refused, accepted, peers;
+    _Atomic uint64_t dropped, refused, accepted, peers, dropped_fds;
+    _Atomic uint64_t lost, reordered;
 };
 
 static inline void wherry__count(_Atomic uint64_t *counter, uint64_t more)
@@ -42,6 +43,9 @@ struct wherry__endpoint {
     bool by_events; /* try_ slots look only at what the last wait reported: "now" needs a wait of no length */
     struct wherry__counters counters;
 };
+
+/* A flag of try_send() beside the public ones. */
+#define WHERRY__SEND_PASSES (1u << 31)
 
 enum wherry__direction { WHERRY__SENDING, WHERRY__RECEIVING };
 
@@ -69,7 +73,8 @@ struct wherry__transport {
      * Returns 0 when at least one was taken, or -EAGAIN (nothing of the first was taken and nothing is left behind), or
      * -EINPROGRESS: *ret_taken were taken whole and one more was begun, whose memory the transport goes on
      * reading until try_finish() returns 0 or keep() was called; or another -errno with the sentence set, with
-     * *ret_taken messages before it accepted.  With WHERRY_MORE in flags messages may be kept in memory. */
+     * *ret_taken messages before it accepted.  With WHERRY_MORE in flags messages may be kept in memory; with
+     * WHERRY__SEND_PASSES some of them have descriptors. */
     int (*try_send)(struct wherry__endpoint *endpoint, const struct wherry_message *messages, size_t count,
                     unsigned flags, size_t *ret_taken);
 
@@ -91,6 +96,10 @@ struct wherry__transport {
     /* The message of the last try_borrow() is received.  Not called: it is the next one again, and if it lay in
      * `buffer`, rescue() is called first. */
     void (*give_back)(struct wherry__endpoint *endpoint);
+
+    /* Hand over the descriptors of the message of the last try_borrow(), before give_back(), which closes them: how
+     * many, or -EMSGSIZE with none taken.  NULL: messages carry none. */
+    ssize_t (*take_fds)(struct wherry__endpoint *endpoint, int *fds, size_t capacity);
 
     /* The caller's buffer goes away: move what lies in it to memory of the transport's own.  0 or -ENOMEM (the part is
      * dropped, the connection cut).  NULL: the buffer is only filled with whole messages that are then given back. */
@@ -140,11 +149,18 @@ struct wherry__transport {
     /* No more will be sent (all kept bytes are out): tell the peers.  NULL: -EOPNOTSUPP. */
     int (*finish)(struct wherry__endpoint *endpoint);
 
-    /* Let a peer go.  -EAGAIN: bytes are kept for it, and not `forced`; -ENOTCONN.  NULL: -EOPNOTSUPP. */
+    /* Let a peer go.  -EAGAIN: bytes are kept for it, and not `forced`; -EINPROGRESS: likewise, and some are under way
+     * still (as linger); -ENOTCONN.  NULL: -EOPNOTSUPP. */
     int (*disconnect)(struct wherry__endpoint *endpoint, uint64_t id, bool forced);
 
     /* As wherry_channel_peer(). */
     int (*peer)(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
+
+    /* As wherry_channel_peer_pidfd().  NULL: -EOPNOTSUPP. */
+    int (*peer_pidfd)(struct wherry__endpoint *endpoint, uint64_t id);
+
+    /* As wherry_channel_peer_stats(), into zeroed memory.  NULL: -EOPNOTSUPP. */
+    int (*peer_stats)(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats);
 
     /* In a forked child, for an inheritable endpoint: forget what belongs to the parent (kept bytes, connections of a
      * listening endpoint), fill the new wait sets.  NULL: cannot be inherited. */

@@ -3,11 +3,15 @@
  * SPDX-License-Identifier: MIT
  *
  * Others may share them, the shell that started us for one, so their open file descriptions are left as they are: no
- * O_NONBLOCK on them, and no more read than must be.  A pipe is opened anew through /proc for a description of our own,
- * a socket takes MSG_DONTWAIT, and anything else is asked by poll(2) before each call. */
+ * O_NONBLOCK on them, and no more read than must be.  A pipe is opened anew through /proc for a description of our
+ * own, a socket takes MSG_DONTWAIT, and anything else is asked by poll(2) before each call.
+ *
+ * A socket that listens is a crowd, as with unix: and tcp:; it alone is made O_NONBLOCK, since accept(2) has no other
+ * way not to wait for a connection that another process took first. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,15 +19,25 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "base/why.h"
+#include "channel/connected.h"
 #include "channel/pipe_link.h"
-#include "channel/single.h"
+#include "socket/activation.h"
 #include "socket/unix.h"
 #include "stream/pipe.h"
 
-/* "3", or "0,1": to read, to write. */
+struct fd_state {
+    union wherry__connected u;
+    int listener; /* -1 */
+};
+
+/* "3", or "0,1": to read, to write; or "@name". */
 static int parse(const struct wherry__config *config, int ret_fds[2])
 {
     const struct wherry__url *url = &config->url;
+    if (url->path[0] == '@' && !url->has_authority) {
+        ret_fds[0] = ret_fds[1] = wherry__activation_find(url->path + 1, config->name);
+        return ret_fds[0] < 0 ? ret_fds[0] : 0;
+    }
     const char *at = url->path;
     long values[2] = {-1, -1};
     int count = 0;
@@ -94,22 +108,22 @@ static int take(const struct wherry__config *config, int fd, bool for_writing, m
     return own_duplicate(fd, config->inheritable);
 }
 
-static int socket_kind(const struct wherry__config *config, struct wherry__link *link, int fd)
+/* An option of a socket that is a number; 0 where there is none, or no socket. */
+static int option_of(int fd, int option)
 {
-    int type = 0, domain = 0;
-    socklen_t size = sizeof type;
-    wherry__sys.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
-    size = sizeof domain;
-    wherry__sys.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
-    int listening = 0;
-    size = sizeof listening;
-    if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening)
-        return wherry__fail(EINVAL, "%s: descriptor %d is a listening socket; fd: takes connected ones", config->name,
-                            fd);
+    int value = 0;
+    socklen_t size = sizeof value;
+    return wherry__sys.getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : 0;
+}
+
+static void socket_kind(struct wherry__link *link, int fd)
+{
+    int type = option_of(fd, SO_TYPE), domain = option_of(fd, SO_DOMAIN);
     link->kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     link->datagram = type == SOCK_DGRAM;
     if (domain != AF_UNIX)
-        return 0;
+        return;
+    wherry__link_is_unix(link);
     wherry__credentials_ask(fd);
     wherry__unix_least(fd, 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
     struct wherry__credentials credentials;
@@ -119,7 +133,6 @@ static int socket_kind(const struct wherry__config *config, struct wherry__link 
         link->peer.uid = credentials.uid;
         link->peer.gid = credentials.gid;
     }
-    return 0;
 }
 
 static int check_kinds(const struct wherry__config *config, const int fds[2], mode_t ret_kinds[2])
@@ -137,6 +150,17 @@ static int check_kinds(const struct wherry__config *config, const int fds[2], mo
     }
     if (config->role == WHERRY_BOTH && fds[0] != fds[1] && (S_ISSOCK(ret_kinds[0]) || S_ISSOCK(ret_kinds[1])))
         return wherry__fail(EINVAL, "%s: a socket is duplex by itself: name it once, as fd:N", config->name);
+    int domain = option_of(fds[0], SO_DOMAIN);
+    if (config->fds && domain != AF_UNIX)
+        return wherry__fail(EOPNOTSUPP, "%s: descriptors come with messages on Unix sockets alone: leave fds= out",
+                            config->name);
+    bool listens = option_of(fds[0], SO_ACCEPTCONN);
+    if (config->report_ends && !listens)
+        return wherry__fail(EINVAL, "%s: descriptor %d has one peer at most: report_ends is for a socket that listens",
+                            config->name, fds[0]);
+    if (listens && domain != AF_UNIX && domain != AF_INET && domain != AF_INET6)
+        return wherry__fail(EOPNOTSUPP, "%s: descriptor %d listens, but neither on a Unix socket nor for TCP",
+                            config->name, fds[0]);
     return 0;
 }
 
@@ -156,12 +180,39 @@ static int fd_check(const struct wherry__config *config)
     return result < 0 ? result : check_kinds(config, fds, kinds);
 }
 
+static int open_listening(struct wherry__endpoint *endpoint, int fd)
+{
+    struct fd_state *state = endpoint->state;
+    struct wherry__crowd *crowd = &state->u.crowd;
+    bool is_unix = option_of(fd, SO_DOMAIN) == AF_UNIX;
+    memset(&state->u, 0, sizeof state->u);
+    endpoint->config->side = WHERRY_LISTEN; /* from now on close() looks for a crowd */
+    int own = own_duplicate(fd, endpoint->config->inheritable);
+    if (own < 0)
+        return own;
+    state->listener = crowd->listener = own;
+    if (is_unix)
+        wherry__credentials_ask(own); /* who is accepted inherits it */
+    int flags = fcntl(own, F_GETFL);
+    if (flags < 0 || fcntl(own, F_SETFL, flags | O_NONBLOCK) != 0)
+        return wherry__fail_errno(errno, "%s: descriptor %d could not be kept from waiting", endpoint->config->name,
+                                  fd);
+    crowd->kind = option_of(fd, SO_TYPE) == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
+    crowd->plain = !is_unix;
+    crowd->admit = is_unix ? wherry__unix_admit : wherry__tcp_admit;
+    int result = wherry__crowd_start(endpoint);
+    if (result == 0)
+        release_number(fd);
+    return result;
+}
+
 static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
 {
     (void)deadline;
-    struct wherry__single *single = endpoint->state;
-    struct wherry__link *link = &single->link;
+    struct fd_state *state = endpoint->state;
+    struct wherry__link *link = &state->u.single.link;
     struct wherry__config *config = endpoint->config;
+    state->listener = -1;
     wherry__pipe_link_init(link, endpoint, -1, -1);
     int fds[2];
     mode_t kinds[2] = {0, 0};
@@ -173,9 +224,11 @@ static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
     bool receives = config->role & WHERRY_RECEIVE, sends = config->role & WHERRY_SEND;
     mode_t kind = receives ? kinds[0] : kinds[1];
     bool is_socket = S_ISSOCK(kind);
+    if (is_socket && option_of(receives ? fds[0] : fds[1], SO_ACCEPTCONN))
+        return open_listening(endpoint, receives ? fds[0] : fds[1]);
     link->exact = wherry__reads_exactly(config, true);
     if (is_socket)
-        result = socket_kind(config, link, receives ? fds[0] : fds[1]);
+        socket_kind(link, receives ? fds[0] : fds[1]);
     else
         link->kind = S_ISFIFO(kind) ? WHERRY__LINK_PIPE : WHERRY__LINK_FILE;
     /* a socket has one writer as a rule: big records go out as they are, and frames, which can be split, are */
@@ -202,6 +255,37 @@ static int fd_open(struct wherry__endpoint *endpoint, wherry_time deadline)
     return 0;
 }
 
+static int fd_adopt(struct wherry__endpoint *endpoint)
+{
+    return wherry__listens(endpoint) ? wherry__crowd_adopt(endpoint) : wherry__single_adopt(endpoint);
+}
+
+static int fd_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats)
+{
+    if (wherry__listens(endpoint))
+        return wherry__crowd_peer_stats(endpoint, id, ret_stats);
+    return wherry__fail(EOPNOTSUPP, "%s: descriptors have no connections to count on", endpoint->config->name);
+}
+
+static int fd_descriptors(struct wherry__endpoint *endpoint, int ret_fds[2])
+{
+    if (!wherry__listens(endpoint))
+        return wherry__single_descriptors(endpoint, ret_fds);
+    ret_fds[0] = ret_fds[1] = wherry__crowd_of(endpoint)->listener;
+    return 0;
+}
+
+static void fd_close(struct wherry__endpoint *endpoint, bool own)
+{
+    struct fd_state *state = endpoint->state;
+    if (!wherry__listens(endpoint)) {
+        wherry__single_close(endpoint, own);
+        return;
+    }
+    wherry__crowd_fini(endpoint); /* the socket's name is whose who made it */
+    wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->listener);
+}
+
 const struct wherry__transport wherry__transport_fd = {
     .traits =
         {
@@ -211,15 +295,28 @@ const struct wherry__transport wherry__transport_fd = {
             .sample = "fd:{fds}",
             .bits = WHERRY_TRAIT_DESCRIPTOR | WHERRY__PIPE_TRAITS | WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_ENDS_FOR_EVER,
         },
-    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID,
+    .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID |
+               WHERRY__OPTION_FDS | WHERRY__OPTION_ENDS,
     .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH,
-    .state_size = sizeof(struct wherry__single),
+    .state_size = sizeof(struct fd_state),
     .check = fd_check,
     .open = fd_open,
-    WHERRY__SINGLE_SLOTS,
-    .try_borrow = wherry__single_try_borrow,
-    .peer = wherry__single_peer,
-    .adopt = wherry__single_adopt,
-    .descriptors = wherry__single_descriptors,
-    .close = wherry__single_close,
+    .try_send = wherry__connected_try_send,
+    .try_finish = wherry__connected_try_finish,
+    .keep = wherry__connected_keep,
+    .try_borrow = wherry__connected_try_borrow,
+    .take_fds = wherry__connected_take_fds,
+    .give_back = wherry__connected_give_back,
+    .rescue = wherry__connected_rescue,
+    .ready = wherry__connected_ready,
+    .wait = wherry__connected_wait,
+    .linger = wherry__connected_linger,
+    .finish = wherry__connected_finish,
+    .disconnect = wherry__connected_disconnect,
+    .peer = wherry__connected_peer,
+    .peer_pidfd = wherry__connected_peer_pidfd,
+    .peer_stats = fd_peer_stats,
+    .adopt = fd_adopt,
+    .descriptors = fd_descriptors,
+    .close = fd_close,
 };

@@ -18,6 +18,7 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
         struct wherry__link *link = &((struct wherry__single *)endpoints[i]->state)->link;
         wherry__link_init(link, endpoints[i]->config, &endpoints[i]->counters);
         link->kind = WHERRY__LINK_SOCKET;
+        wherry__link_is_unix(link);
         link->in_fd = link->out_fd = fds[i];
         link->atoms = config->writers > 1; /* processes that share one end say so */
         link->exact = wherry__reads_exactly(config, false);
@@ -50,14 +51,16 @@ const struct wherry__transport wherry__transport_socketpair = {
             .bits = WHERRY_TRAIT_PAIR | WHERRY_TRAIT_STREAM | WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_EMPTY |
                     WHERRY_TRAIT_READS_AHEAD | WHERRY_TRAIT_KEEPS_TAIL | WHERRY_TRAIT_HOLDS | WHERRY_TRAIT_ENDS |
                     WHERRY_TRAIT_ENDS_FOR_EVER | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_NOTICES_DEATH |
-                    WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_TYPES,
+                    WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_TYPES | WHERRY_TRAIT_CARRIES_FDS,
         },
     .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD |
-               WHERRY__OPTION_UID,
+               WHERRY__OPTION_UID | WHERRY__OPTION_FDS,
     .state_size = sizeof(struct wherry__single),
     .pair = socketpair_pair,
     WHERRY__SINGLE_SLOTS,
     .try_borrow = wherry__single_try_borrow,
+    .take_fds = wherry__single_take_fds,
+    .peer_pidfd = wherry__single_peer_pidfd,
     .peer = wherry__single_peer,
     .adopt = wherry__single_adopt,
     .descriptors = wherry__single_descriptors,

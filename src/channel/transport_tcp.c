@@ -2,9 +2,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/fd.h"
 #include "base/why.h"
@@ -34,32 +31,12 @@ static struct wherry__inet_options options_of(const struct wherry__config *confi
                                          .capacity = config->capacity};
 }
 
-/* Anybody may come: TCP knows no uid. */
-static int tcp_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
+int wherry__tcp_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
 {
     (void)ret_peer;
     const struct wherry__inet_options options = options_of(endpoint->config);
     int result = wherry__inet_apply(fd, &options, endpoint->config->name);
     return result < 0 ? result : 1;
-}
-
-/* The kernel chose the port: the URL says it from now on. */
-static int say_port(struct wherry__endpoint *endpoint, const struct wherry__inet_address *address)
-{
-    struct wherry__url *url = &endpoint->config->url;
-    char text[WHERRY__INET_TEXT];
-    wherry__inet_text(address, text);
-    const char *port = strrchr(text, ':');
-    size_t before = url->path_at, size = strlen(url->text) + sizeof text;
-    while (before > 0 && url->text[before - 1] != ':')
-        before--;
-    char *said = malloc(size);
-    if (!said || !port)
-        return wherry__fail(ENOMEM, "%s: no memory", endpoint->config->name);
-    snprintf(said, size, "%.*s%s%s", (int)before, url->text, port + 1, url->text + url->path_at);
-    free(url->text);
-    endpoint->config->name = url->text = said;
-    return 0;
 }
 
 static int open_listening(struct wherry__endpoint *endpoint, wherry_time deadline)
@@ -72,14 +49,14 @@ static int open_listening(struct wherry__endpoint *endpoint, wherry_time deadlin
     if (fd < 0)
         return fd;
     state->listener = fd;
-    int result = state->place.port ? 0 : say_port(endpoint, &address);
+    int result = state->place.port ? 0 : wherry__config_say_port(endpoint->config, &address);
     if (result < 0)
         return result;
     struct wherry__crowd *crowd = &state->u.crowd;
     crowd->listener = fd;
     crowd->kind = WHERRY__LINK_SOCKET;
     crowd->plain = true;
-    crowd->admit = tcp_admit;
+    crowd->admit = wherry__tcp_admit;
     return wherry__crowd_start(endpoint);
 }
 
@@ -141,7 +118,7 @@ const struct wherry__transport wherry__transport_tcp = {
                     WHERRY_TRAIT_STREAM | WHERRY_TRAIT_READS_AHEAD | WHERRY_TRAIT_KEEPS_TAIL | WHERRY_TRAIT_TYPES,
         },
     .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_BACKLOG | WHERRY__OPTION_FRAME |
-               WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_TCP,
+               WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_TCP | WHERRY__OPTION_ENDS,
     .roles = WHERRY__CONNECTED_ROLES,
     .state_size = sizeof(struct tcp_state),
     .check = tcp_check,

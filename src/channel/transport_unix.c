@@ -14,8 +14,7 @@ struct unix_state {
     struct wherry__unix_place place;
 };
 
-/* Who has come: the kernel knows its uid. */
-static int unix_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
+int wherry__unix_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
 {
     struct wherry__credentials credentials = {.pid = 0};
     if (wherry__credentials_of_connection(fd, &credentials) < 0 ||
@@ -36,7 +35,7 @@ static int open_listening(struct wherry__endpoint *endpoint, int type)
     if (result < 0)
         return result;
     state->u.crowd.listener = state->listener.fd;
-    state->u.crowd.admit = unix_admit;
+    state->u.crowd.admit = wherry__unix_admit;
     state->u.crowd.kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     return wherry__crowd_start(endpoint);
 }
@@ -51,6 +50,7 @@ static int open_connecting(struct wherry__endpoint *endpoint, int type, wherry_t
     wherry__link_init(link, config, &endpoint->counters);
     link->kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     link->in_fd = link->out_fd = -1;
+    wherry__link_is_unix(link);
     if (config->inheritable)
         return wherry__fail(
             EINVAL, "%s: only a listening endpoint can be inheritable: each process connects for itself", config->name);
@@ -103,14 +103,15 @@ static void unix_close(struct wherry__endpoint *endpoint, bool own)
 #define CONNECTED_TRAITS                                                                                               \
     (WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_LISTENS | WHERRY_TRAIT_MANY_SENDERS | WHERRY_TRAIT_MANY_RECEIVERS |            \
      WHERRY_TRAIT_EMPTY | WHERRY_TRAIT_HOLDS | WHERRY_TRAIT_ENDS | WHERRY_TRAIT_KNOWS_RECEIVERS |                      \
-     WHERRY_TRAIT_NOTICES_DEATH | WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER)
+     WHERRY_TRAIT_NOTICES_DEATH | WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER | WHERRY_TRAIT_CARRIES_FDS)
 
 #define CONNECTED_OPTIONS                                                                                              \
-    (WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE | WHERRY__OPTION_BACKLOG | WHERRY__OPTION_UID)
+    (WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE | WHERRY__OPTION_BACKLOG |                   \
+     WHERRY__OPTION_UID | WHERRY__OPTION_FDS | WHERRY__OPTION_ENDS)
 
 #define SLOTS                                                                                                          \
     .roles = WHERRY__CONNECTED_ROLES, .state_size = sizeof(struct unix_state), WHERRY__CONNECTED_SLOTS,                \
-    .close = unix_close
+    .take_fds = wherry__connected_take_fds, .peer_pidfd = wherry__connected_peer_pidfd, .close = unix_close
 
 #undef unix /* a macro of some compilers */
 const struct wherry__transport wherry__transport_unix = {

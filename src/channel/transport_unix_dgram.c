@@ -6,33 +6,21 @@
  * (autobind).  The receiver knows its peers by address: each gets an id when it first sends. */
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/fd.h"
 #include "base/sys.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "channel/addresses.h"
 #include "channel/single.h"
 #include "socket/unix.h"
-
-/* Addresses that can be answered; the one silent for longest makes room for a new one. */
-enum { PEERS = 1024 };
-
-struct peer {
-    struct wherry__datagram_address address;
-    struct wherry_peer peer;
-    uint64_t used;
-};
 
 struct dgram_state {
     struct wherry__single single;
     struct wherry__unix_listener listener;
     struct wherry__unix_place place;
     struct wherry__datagram_address from;
-    struct peer *peers; /* for endpoints that answer; grows up to PEERS */
-    size_t peer_count, peer_capacity;
-    uint64_t last_id, clock;
+    struct wherry__addresses peers; /* for endpoints that answer */
     wherry_time answer_step; /* how long to wait before the next try to answer a peer whose queue is full */
 };
 
@@ -46,6 +34,7 @@ static int dgram_open(struct wherry__endpoint *endpoint, wherry_time deadline)
     wherry__link_init(link, config, &endpoint->counters);
     link->kind = WHERRY__LINK_PACKET;
     link->datagram = true;
+    wherry__link_is_unix(link);
     link->in_fd = link->out_fd = -1;
     int result = wherry__url_file(&config->url, &state->place.text);
     if (result < 0)
@@ -77,60 +66,18 @@ static int dgram_open(struct wherry__endpoint *endpoint, wherry_time deadline)
 
 /* ---- peers by address ---- */
 
-static struct peer *find_address(struct dgram_state *state, const struct wherry__datagram_address *address)
-{
-    for (size_t i = 0; i < state->peer_count; i++)
-        if (state->peers[i].address.size == address->size &&
-            memcmp(&state->peers[i].address.address, &address->address, address->size) == 0)
-            return &state->peers[i];
-    return NULL;
-}
-
-static struct peer *new_peer(struct dgram_state *state)
-{
-    if (state->peer_count == state->peer_capacity && state->peer_capacity < PEERS) {
-        size_t capacity = state->peer_capacity ? state->peer_capacity * 2 : 16;
-        struct peer *peers = realloc(state->peers, capacity * sizeof *peers);
-        if (peers) {
-            state->peers = peers;
-            state->peer_capacity = capacity;
-        }
-    }
-    if (state->peer_count < state->peer_capacity)
-        return &state->peers[state->peer_count++];
-    struct peer *oldest = NULL;
-    for (size_t i = 0; i < state->peer_count; i++)
-        if (!oldest || state->peers[i].used < oldest->used)
-            oldest = &state->peers[i];
-    return oldest;
-}
-
 /* Note who sent the last datagram; senders without a name cannot be answered and have the id 0. */
 static uint64_t note_sender(struct dgram_state *state, const struct wherry_peer *credentials)
 {
     if (state->from.size <= sizeof(sa_family_t))
         return 0;
-    struct peer *peer = find_address(state, &state->from);
-    if (!peer) {
-        peer = new_peer(state);
-        if (!peer)
-            return 0;
-        *peer = (struct peer){.address = state->from};
-        peer->peer.id = ++state->last_id;
-    }
-    uint64_t id = peer->peer.id;
-    peer->peer = *credentials;
-    peer->peer.id = id;
-    peer->used = ++state->clock;
+    struct wherry__addressee *sender = wherry__addresses_note(&state->peers, &state->from);
+    if (!sender)
+        return 0;
+    uint64_t id = sender->peer.id;
+    sender->peer = *credentials;
+    sender->peer.id = id;
     return id;
-}
-
-static struct peer *find_peer(struct dgram_state *state, uint64_t id)
-{
-    for (size_t i = 0; i < state->peer_count; i++)
-        if (state->peers[i].peer.id == id)
-            return &state->peers[i];
-    return NULL;
 }
 
 static int dgram_try_borrow(struct wherry__endpoint *endpoint, void *buffer, size_t capacity,
@@ -184,13 +131,13 @@ static int dgram_try_send(struct wherry__endpoint *endpoint, const struct wherry
     }
     while (*ret_taken < count) {
         const struct wherry_message *message = &messages[*ret_taken];
-        struct peer *peer = find_peer(state, message->to);
+        struct wherry__addressee *peer = wherry__addresses_find(&state->peers, message->to);
         size_t taken;
         if (!message->to)
             return nobody_named(endpoint);
         int result = peer ? wherry__packet_send(&state->single.link, &peer->address, message, 1, &taken) : -EPIPE;
         if (result == -EPIPE && peer)
-            *peer = state->peers[--state->peer_count];
+            wherry__addresses_forget(&state->peers, peer);
         if (result == -EPIPE)
             return wherry__fail(ENOTCONN, "%s: peer %llu is gone", endpoint->config->name,
                                 (unsigned long long)message->to);
@@ -226,14 +173,7 @@ static int dgram_peer(struct wherry__endpoint *endpoint, uint64_t id, struct whe
     struct dgram_state *state = endpoint->state;
     if (endpoint->config->side == WHERRY_CONNECT)
         return wherry__single_peer(endpoint, id, ret_peer);
-    if (id == 0 && state->peer_count > 1)
-        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are known: say which", endpoint->config->name,
-                            state->peer_count);
-    struct peer *peer = id ? find_peer(state, id) : state->peer_count ? &state->peers[0] : NULL;
-    if (!peer)
-        return wherry__fail(ENOTCONN, "%s: no such peer has sent a datagram", endpoint->config->name);
-    *ret_peer = peer->peer;
-    return 0;
+    return wherry__addresses_peer(&state->peers, id, endpoint->config->name, ret_peer);
 }
 
 static void dgram_close(struct wherry__endpoint *endpoint, bool own)
@@ -245,7 +185,7 @@ static void dgram_close(struct wherry__endpoint *endpoint, bool own)
         wherry__unix_unlisten(&state->listener, &state->place, own, endpoint->born, endpoint->config->inheritable);
     }
     wherry__single_close(endpoint, own);
-    free(state->peers);
+    wherry__addresses_fini(&state->peers);
 }
 
 const struct wherry__transport wherry__transport_unix_dgram = {
@@ -256,14 +196,17 @@ const struct wherry__transport wherry__transport_unix_dgram = {
             .object = "Unix datagram socket",
             .sample = "unix+dgram://{path}",
             .bits = WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_LISTENS | WHERRY_TRAIT_MANY_SENDERS | WHERRY_TRAIT_EMPTY |
-                    WHERRY_TRAIT_HOLDS | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER,
+                    WHERRY_TRAIT_HOLDS | WHERRY_TRAIT_KNOWS_RECEIVERS | WHERRY_TRAIT_POLLABLE | WHERRY_TRAIT_PEER |
+                    WHERRY_TRAIT_CARRIES_FDS,
         },
-    .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE | WHERRY__OPTION_UID,
+    .options = WHERRY__OPTION_SIDE | WHERRY__OPTION_CAPACITY | WHERRY__OPTION_MODE | WHERRY__OPTION_UID |
+               WHERRY__OPTION_FDS,
     .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH,
     .state_size = sizeof(struct dgram_state),
     .open = dgram_open,
     .try_send = dgram_try_send,
     .try_borrow = dgram_try_borrow,
+    .take_fds = wherry__single_take_fds,
     .give_back = wherry__single_give_back,
     .ready = wherry__single_ready,
     .wait = dgram_wait,

@@ -16,6 +16,7 @@
     X(unix_seqpacket)                                                                                                  \
     X(unix_dgram)                                                                                                      \
     X(tcp)                                                                                                             \
+    X(udp)                                                                                                             \
     X(shm)
 
 #undef unix /* a macro of some compilers */
@@ -52,7 +53,7 @@ const char *wherry_trait_name(uint64_t bit)
         "pair",      "descriptor", "stream",      "duplex", "listens",     "many-senders", "many-receivers", "empty",
         "fans-out",  "lossy",      "reads-ahead", "keeps-tail", "holds",   "ends",         "ends-for-ever",
         "knows-receivers", "remains", "notices-death", "steps", "pollable", "in-place",    "peer",           "types",
-        "ticks",
+        "ticks",     "carries-fds",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (bit == UINT64_C(1) << i)

@@ -194,6 +194,8 @@ static void let_go(struct wherry__ring *ring)
         wherry__life_give(ring->life, ring->place);
     if (ring->control)
         munmap(ring->control, RING_CONTROL);
+    if (ring->door)
+        wherry__door_let_go(ring->door);
     wherry__life_close(ring->life);
     ring->bytes = NULL;
     ring->me = NULL;
@@ -302,11 +304,12 @@ static int find_shared(struct wherry__ring *ring, wherry_time deadline, struct r
 static bool is_still_there(const struct wherry__ring *ring)
 {
     if (ring->door)
-        return wherry__life_alive(ring->life, wherry__life_keeper(ring->life));
+        return wherry__door_stands(ring->door, ring->life, ring->control, ring->place);
     return wherry__life_named(ring->life, ring->directory, ring->wish.name);
 }
 
-/* -ENOENT: there is none, or it is gone by now; -EAGAIN: no place, or nobody to send to.  Both without a sentence. */
+/* -ENOENT: there is none, or it is gone by now; -EBUSY: one of the two, or not; -EAGAIN: no place, or nobody to send
+ * to.  All without a sentence, save -EAGAIN and -ETIMEDOUT with *ret_closed. */
 static int join_existing(struct wherry__ring *ring, wherry_time deadline, bool *ret_closed)
 {
     const struct ring_wish *wish = &ring->wish;
@@ -336,7 +339,7 @@ static int make_and_join(struct wherry__ring *ring)
         .keep = wish->keep,
         .fenced = !wherry__barrier_register(),
     };
-    int result = ring->door ? wherry__door_make(&head, wish->url, &ring->life)
+    int result = ring->door ? wherry__door_make(ring->door, &head, &ring->life)
                             : wherry__ring_make(ring->directory, &head, wish->url, &ring->life);
     if (result == 0)
         result = map_control(ring, &head);
@@ -346,17 +349,28 @@ static int make_and_join(struct wherry__ring *ring)
     if (result == 0 && !ring->door)
         result = wherry__ring_link(ring->life, ring->directory, wish->name, wish->url);
     if (result == 0 && ring->door)
-        result = wherry__door_open(ring->door, ring->life, ring->place);
+        result = wherry__door_open(ring->door, ring->life);
     ring->serves = result == 0 && ring->door;
     return result;
 }
 
-static int give_up(const struct wherry__ring *ring, bool waited, int why)
+/* Why it is not joined, of what can be waited for. */
+enum why { WHY_NONE, WHY_FULL, WHY_UNRECEIVED };
+
+static enum why why_not(const struct wherry__ring *ring, int result)
 {
-    int code = waited ? ETIMEDOUT : EAGAIN;
-    if (why == -ENOENT)
-        return wherry__fail(code, "%s: there is no such ring; start the receiver", ring->wish.url);
-    if (ring->wish.sends && ring->control && ring->me)
+    if (result != -EAGAIN)
+        return WHY_NONE;
+    return ring->wish.sends && ring->control && ring->me ? WHY_UNRECEIVED : WHY_FULL;
+}
+
+static int give_up(const struct wherry__ring *ring, bool waited, enum why why)
+{
+    int code = waited || (ring->door && wherry__door_patient(ring->door)) ? ETIMEDOUT : EAGAIN;
+    if (why == WHY_NONE)
+        return wherry__fail(code, "%s: %s", ring->wish.url,
+                            ring->door ? wherry__door_why(ring->door) : "there is no such ring; start the receiver");
+    if (why == WHY_UNRECEIVED)
         return wherry__fail(code, "%s: nobody receives there; start the receiver", ring->wish.url);
     return wherry__fail(code, "%s: all places of the ring are taken", ring->wish.url);
 }
@@ -368,7 +382,7 @@ static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
     bool waited = false;
     while (ring->wish.sends && !ring->keep && wherry__ring_living(ring).receivers == 0) {
         if (wherry__deadline_passed(deadline))
-            return give_up(ring, waited, -EAGAIN);
+            return give_up(ring, waited, WHY_UNRECEIVED);
         waited = true;
         wherry__ring_mind_door(ring);
         wherry__steps_sleep(&steps, deadline);
@@ -385,10 +399,27 @@ static int find_where(struct wherry__ring *ring)
     return result < 0 ? result : 0;
 }
 
+/* Somebody was quicker, or is on the way out: that is a matter of some system calls, most often. */
+static bool is_moment(int result, int *tries)
+{
+    enum { TRIES = 50 };
+    if ((result != -EEXIST && result != -EBUSY) || ++*tries > TRIES)
+        return false;
+    sched_yield();
+    return true;
+}
+
+static bool can_wait_for(int result)
+{
+    return result == -ENOENT || result == -EAGAIN || result == -EEXIST || result == -EBUSY;
+}
+
 int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
     bool waited = false;
+    enum why why = WHY_NONE;
+    int tries = 0;
     ring->wish = *wish;
     ring->bell_fd = ring->timer_fd = ring->notify_fd = ring->spare_fd = ring->door_fd = ring->directory = -1;
     for (unsigned i = 0; i < RING_PLACES; i++)
@@ -396,25 +427,34 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
     int result = find_where(ring);
     if (result < 0)
         return result;
-    for (int tries = 0;; tries++) {
+    for (;;) {
         bool closed;
         result = join_existing(ring, deadline, &closed);
         if (result == -ENOENT && wish->creates) {
             let_go(ring);
             result = make_and_join(ring);
-            if (result == -EEXIST && tries < 1000) { /* somebody was quicker */
-                let_go(ring);
-                continue;
-            }
         }
         if (result == 0)
             result = settle(ring);
-        if (result == 0)
+        if (result == 0) {
+            if (ring->serves)
+                wherry__ring_mind_door(ring); /* from here on it has a mark to be known by */
             return await_receiver(ring, deadline);
-        if (closed || (result != -ENOENT && result != -EAGAIN))
+        }
+        if (closed && why != WHY_NONE) { /* it was let in before, in vain */
+            result = give_up(ring, true, why);
             break;
+        }
+        if (closed || !can_wait_for(result))
+            break;
+        if (result != -EBUSY && result != -EEXIST)
+            why = why_not(ring, result);
+        if (is_moment(result, &tries)) {
+            let_go(ring);
+            continue;
+        }
         if (wherry__deadline_passed(deadline)) {
-            result = give_up(ring, waited, result);
+            result = give_up(ring, waited, why);
             break;
         }
         let_go(ring);
@@ -473,14 +513,16 @@ static void say_goodbye(struct wherry__ring *ring)
 
 void wherry__ring_leave(struct wherry__ring *ring, bool own)
 {
+    if (own && ring->door)
+        wherry__door_shut(ring->door); /* before those who take the keeper's turn are woken */
     if (own && ring->joined)
         say_goodbye(ring);
     for (unsigned i = 0; own && i < RING_PLACES; i++) {
         wherry__fd_close(&ring->watched[i].fd);
         wherry__fd_close(&ring->bells[i].fd);
     }
-    wherry__door_fini(ring->door, own); /* before the last lock: nobody is let in to a ring without us */
     if (!own) { /* the mappings are not here (MADV_DONTFORK), the descriptors were closed at the fork */
+        wherry__door_fini(ring->door, false);
         wherry__life_close(ring->life);
         return;
     }
@@ -495,6 +537,7 @@ void wherry__ring_leave(struct wherry__ring *ring, bool own)
         wherry__ring_forget_bell(ring);
         wherry__life_give(ring->life, ring->place);
     }
+    wherry__door_fini(ring->door, true);
     if (ring->life && ring->control && !ring->keep && !ring->door && wherry__life_take_all(ring->life))
         wherry__ring_unlink(ring->life, ring->directory, ring->wish.name); /* the locks go with the descriptor */
     if (ring->control)

@@ -45,7 +45,8 @@ struct ring_shared {
     _Atomic uint32_t changes;                     /* somebody came or went: worth a look at the places */
     _Atomic uint64_t joined;                      /* senders, in all */
     _Atomic uint64_t bells;                       /* bit: a FIFO of that place has been made, and may still have its name */
-    uint8_t reserved[16 + 128];
+    _Atomic uint64_t keeper;                      /* of a shared ring: the mark of who took its door last */
+    uint8_t reserved[8 + 128];
 };
 static_assert(sizeof(struct ring_shared) == 192, "ring_shared");
 

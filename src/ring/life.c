@@ -6,12 +6,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/sys.h"
 #include "ring/layout.h"
+
+struct spare {
+    int fd;
+    uid_t from;
+};
 
 /* Under the guard of base/fd.h, which also holds fork() off. */
 struct wherry__life {
@@ -20,11 +26,13 @@ struct wherry__life {
     dev_t device;
     ino_t inode;
     int fd;
-    int *spares; /* descriptors of the same file that came later: see adopt */
+    struct spare *spares; /* descriptors of the same file that came later: see receive */
     size_t spare_count;
     dev_t door_device; /* the socket that it came through */
     ino_t door_inode;
-    unsigned keeper; /* the place of whoever listens there */
+    uint64_t keeper; /* the mark of whoever listens there; 0: nobody that we know of */
+    char *path;      /* of the door that `heirs` ends of this process may keep */
+    unsigned heirs;
     unsigned users;
     _Atomic uint64_t places; /* of this process */
     bool closing;    /* a thread has all places, to remove the name: its locks do not keep out other threads */
@@ -77,12 +85,12 @@ static int enter(int fd, const struct stat *status, struct wherry__life **ret_li
 
 /* One more user of a file that we have, and one more descriptor of it, or -1: closing that now would drop our locks.  With
  * no memory to remember it by it stays open for ever. */
-static int join_users(struct wherry__life *known, int spare, struct wherry__life **ret_life)
+static int join_users(struct wherry__life *known, int spare, uid_t from, struct wherry__life **ret_life)
 {
-    int *spares = spare >= 0 ? reallocarray(known->spares, known->spare_count + 1, sizeof *spares) : NULL;
+    struct spare *spares = spare >= 0 ? reallocarray(known->spares, known->spare_count + 1, sizeof *spares) : NULL;
     if (spares) {
         known->spares = spares;
-        spares[known->spare_count++] = spare;
+        spares[known->spare_count++] = (struct spare){spare, from};
     }
     known->users++;
     *ret_life = known;
@@ -103,7 +111,7 @@ static int open_guarded(int directory, const char *name, struct wherry__life **r
         return -EBADF;
     struct wherry__life *known = find(&status);
     if (known)
-        return join_users(known, -1, ret_life);
+        return join_users(known, -1, 0, ret_life);
     int fd = wherry__sys.openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
@@ -111,7 +119,7 @@ static int open_guarded(int directory, const char *name, struct wherry__life **r
     int result = wherry__sys.fstat(fd, &opened) == 0 ? 0 : -errno;
     known = result == 0 ? find(&opened) : NULL; /* swapped meanwhile for one that we have */
     if (result == 0)
-        result = known ? join_users(known, fd, ret_life) : enter(fd, &opened, ret_life);
+        result = known ? join_users(known, fd, geteuid(), ret_life) : enter(fd, &opened, ret_life);
     if (result < 0)
         wherry__fd_close(&fd);
     return result;
@@ -127,15 +135,34 @@ int wherry__life_open(int directory, const char *name, struct wherry__life **ret
 
 int wherry__life_adopt(int fd, struct wherry__life **ret_life)
 {
+    return wherry__life_receive(fd, geteuid(), ret_life);
+}
+
+int wherry__life_receive(int fd, uid_t from, struct wherry__life **ret_life)
+{
     struct stat status;
     if (wherry__sys.fstat(fd, &status) != 0)
         return -errno;
     wherry__fd_guard();
     struct wherry__life *known = find(&status);
-    int result = known ? join_users(known, fd, ret_life) : enter(fd, &status, ret_life);
+    int result = known ? join_users(known, fd, from, ret_life) : enter(fd, &status, ret_life);
     wherry__fd_unguard();
     return result;
 }
+
+unsigned wherry__life_spares(uid_t from)
+{
+    unsigned count = 0;
+    wherry__fd_guard();
+    forget_parents();
+    for (const struct wherry__life *life = lives; life; life = life->next)
+        for (size_t i = 0; i < life->spare_count; i++)
+            count += life->spares[i].from == from;
+    wherry__fd_unguard();
+    return count;
+}
+
+/* ---- doors ---- */
 
 int wherry__life_find(const struct stat *door, struct wherry__life **ret_life)
 {
@@ -144,12 +171,50 @@ int wherry__life_find(const struct stat *door, struct wherry__life **ret_life)
     forget_parents();
     for (struct wherry__life *life = lives; life && result < 0; life = life->next)
         if (life->door_inode && life->door_device == door->st_dev && life->door_inode == door->st_ino)
-            result = join_users(life, -1, ret_life);
+            result = join_users(life, -1, 0, ret_life);
     wherry__fd_unguard();
     return result;
 }
 
-void wherry__life_came_through(struct wherry__life *life, const struct stat *door, unsigned keeper)
+int wherry__life_find_heir(const char *path, struct wherry__life **ret_life)
+{
+    int result = -ENOENT;
+    wherry__fd_guard();
+    forget_parents();
+    for (struct wherry__life *life = lives; life && result < 0; life = life->next)
+        if (life->heirs && strcmp(life->path, path) == 0)
+            result = join_users(life, -1, 0, ret_life);
+    wherry__fd_unguard();
+    return result;
+}
+
+bool wherry__life_inherit(struct wherry__life *life, const char *path)
+{
+    wherry__fd_guard();
+    if (!life->path)
+        life->path = strdup(path); /* a life has one door */
+    bool known = life->path != NULL;
+    life->heirs += known;
+    wherry__fd_unguard();
+    return known;
+}
+
+void wherry__life_disinherit(struct wherry__life *life)
+{
+    wherry__fd_guard();
+    life->heirs--;
+    wherry__fd_unguard();
+}
+
+bool wherry__life_has_heirs(const struct wherry__life *life)
+{
+    wherry__fd_guard();
+    bool has = life->heirs > 0;
+    wherry__fd_unguard();
+    return has;
+}
+
+void wherry__life_came_through(struct wherry__life *life, const struct stat *door, uint64_t keeper)
 {
     wherry__fd_guard();
     life->door_device = door->st_dev;
@@ -158,13 +223,22 @@ void wherry__life_came_through(struct wherry__life *life, const struct stat *doo
     wherry__fd_unguard();
 }
 
-unsigned wherry__life_keeper(const struct wherry__life *life)
+void wherry__life_set_keeper(struct wherry__life *life, uint64_t keeper)
 {
     wherry__fd_guard();
-    unsigned keeper = life->keeper;
+    life->keeper = keeper;
+    wherry__fd_unguard();
+}
+
+uint64_t wherry__life_keeper(const struct wherry__life *life)
+{
+    wherry__fd_guard();
+    uint64_t keeper = life->keeper;
     wherry__fd_unguard();
     return keeper;
 }
+
+/* ---- */
 
 void wherry__life_close(struct wherry__life *life)
 {
@@ -181,9 +255,10 @@ void wherry__life_close(struct wherry__life *life)
         if (life->born == wherry__generation()) { /* in a forked child the handler closed them */
             fd = life->fd;
             for (size_t i = 0; i < life->spare_count; i++)
-                wherry__fd_close(&life->spares[i]);
+                wherry__fd_close(&life->spares[i].fd);
         }
         free(life->spares);
+        free(life->path);
         free(life);
     }
     wherry__fd_close(&fd);

@@ -19,14 +19,28 @@ struct wherry__life;
 /* The file `name` in `directory`, opened for reading and writing unless this process has it already.
  * 0, -ENOENT, -ELOOP, -EISDIR and what else open(2) says; no sentence. */
 int wherry__life_open(int directory, const char *name, struct wherry__life **ret_life);
-/* Take over a descriptor of a file that has no name.  If this process has the file already, `fd` is kept for as long as
- * that: closing it now would drop the locks. */
+/* Take over a descriptor of a file that has no name: one of our own making, or what a process of uid `from` handed
+ * over. If this process has the file already, `fd` is kept for as long as that: closing it now would drop the locks.
+ * */
 int wherry__life_adopt(int fd, struct wherry__life **ret_life);
-/* The file that was handed over through a socket of that identity (door.h), if this process has it, and which place the
- * process that handed it over has.  0 or -ENOENT. */
+int wherry__life_receive(int fd, uid_t from, struct wherry__life **ret_life);
+/* How many descriptors from there are kept for that. */
+unsigned wherry__life_spares(uid_t from);
+
+/* Files that are handed over at a door (door.h).  The one that came through a socket of that identity, if this process
+ * has it: 0 or -ENOENT. */
 int wherry__life_find(const struct stat *door, struct wherry__life **ret_life);
-void wherry__life_came_through(struct wherry__life *life, const struct stat *door, unsigned keeper);
-unsigned wherry__life_keeper(const struct wherry__life *life);
+/* The one whose door at that path an end of this process may keep: likewise.  Ends say so with inherit, for as long as
+ * no other ring can have the name; false: no memory, and it is not found. */
+int wherry__life_find_heir(const char *path, struct wherry__life **ret_life);
+bool wherry__life_inherit(struct wherry__life *life, const char *path);
+void wherry__life_disinherit(struct wherry__life *life);
+bool wherry__life_has_heirs(const struct wherry__life *life);
+/* The mark of the end that keeps the door; 0: none that this process knows of. */
+void wherry__life_came_through(struct wherry__life *life, const struct stat *door, uint64_t keeper);
+void wherry__life_set_keeper(struct wherry__life *life, uint64_t keeper);
+uint64_t wherry__life_keeper(const struct wherry__life *life);
+
 /* Gives back all that is this process's when the last endpoint of the file goes.  NULL is fine. */
 void wherry__life_close(struct wherry__life *life);
 

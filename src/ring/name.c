@@ -38,6 +38,9 @@ int wherry__ring_directory(const char *url, const char *suffix, mode_t mode)
     else if (errno != EEXIST)
         return wherry__fail_errno(errno, "%s: %s could not be made", url, path);
     int fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (fd == -EACCES && wherry__sys.fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(status.st_mode) && status.st_uid == geteuid() && wherry__sys.fchmodat(AT_FDCWD, path, mode, 0) == 0)
+        fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0); /* its maker was before the chmod */
     if (fd < 0)
         return wherry__fail_errno(-fd, "%s: %s could not be opened", url, path);
     int result = wherry__sys.fstat(fd, &status) == 0 ? 0 : wherry__fail_errno(errno, "%s: %s", url, path);
@@ -48,6 +51,8 @@ int wherry__ring_directory(const char *url, const char *suffix, mode_t mode)
     if (result == 0 && (status.st_mode & 0777 & ~mode))
         result = wherry__fail(EPERM, "%s: others may enter or change %s (mode 0%o); chmod 0%o it", url, path,
                               (unsigned)(status.st_mode & 0777), (unsigned)mode);
+    if (result == 0 && (status.st_mode & mode) != mode)
+        wherry__sys.fchmod(fd, mode); /* likewise, or never will be */
     if (result < 0)
         wherry__fd_close(&fd);
     return result < 0 ? result : fd;
@@ -142,6 +147,8 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
     if (head.version != RING_VERSION)
         return wherry__fail(EPROTO, "%s: the ring is of layout %u, this program knows %u; end the programs that use it",
                             url, head.version, RING_VERSION);
+    if (!name && head.keep)
+        return wherry__fail(EBADMSG, "%s: what was handed over says that it is kept, and has no name; %s", url, remedy);
     if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY ||
         (head.capacity & (head.capacity - 1)) || head.places == 0 || head.places > RING_PLACES ||
         status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))

@@ -112,11 +112,8 @@ unsigned wherry__ring_look_round(struct wherry__ring *ring)
 
 void wherry__ring_mind_door(struct wherry__ring *ring)
 {
-    if (!ring->door)
-        return;
-    if (wherry__door_left(ring->door, ring->life) && wherry__door_open(ring->door, ring->life, ring->place) == 0)
+    if (ring->door && wherry__door_mind(ring->door, ring->life, ring->control, ring->mark))
         ring->serves = true;
-    wherry__door_serve(ring->door, ring->life);
 }
 
 void wherry__ring_glance_at_door(struct wherry__ring *ring)

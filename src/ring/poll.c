@@ -21,9 +21,12 @@ int wherry__ring_open_bell(const struct wherry__ring *ring, unsigned place)
 {
     char bell[256];
     struct stat status;
-    if (ring->door)
-        return wherry__door_find_bell(ring->door, ring->secret,
-                                      atomic_load_explicit(&ring->control->places[place].uid, memory_order_relaxed), place);
+    if (ring->door) {
+        const struct ring_place *at = &ring->control->places[place];
+        uid_t uid = atomic_load_explicit(&at->uid, memory_order_relaxed);
+        return wherry__door_find_bell(ring->door, ring->secret, uid, place,
+                                      atomic_load_explicit(&at->epoch, memory_order_acquire));
+    }
     wherry__ring_bell_name(bell, ring->wish.name, place);
     wherry__fd_guard();
     /* for reading too: then it never says that nobody reads, and never raises SIGPIPE (fifo(7)) */
@@ -52,7 +55,8 @@ static int make_fifo(struct wherry__ring *ring)
 
 static int make_bell(struct wherry__ring *ring, struct wherry__wait *set)
 {
-    int fd = ring->door ? wherry__door_make_bell(ring->door, ring->secret, ring->place) : make_fifo(ring);
+    int fd = ring->door ? wherry__door_make_bell(ring->door, ring->secret, ring->place, ring_mark_epoch(ring->mark))
+                        : make_fifo(ring);
     if (fd < 0)
         return fd;
     ring->bell_fd = fd;
@@ -66,7 +70,7 @@ void wherry__ring_forget_bell(struct wherry__ring *ring)
     if (ring->bell_fd < 0)
         return;
     if (ring->door) {
-        wherry__door_forget_bell(ring->secret, ring->place);
+        wherry__door_forget_bell(ring->door, ring->secret, ring->place, ring_mark_epoch(ring->mark));
     } else {
         wherry__ring_bell_name(bell, ring->wish.name, ring->place);
         /* when the ring's file was removed by hand another ring may have its name, and its bells these names */
@@ -195,7 +199,9 @@ static void watch_file(struct wherry__ring *ring)
 
 static int begin_to_watch(struct wherry__ring *ring, struct wherry__wait *set)
 {
-    int result = make_bell(ring, set);
+    int result = ring->bell_fd < 0 ? make_bell(ring, set) : 0; /* there when the timer failed before */
+    if (result < 0 && ring->bell_fd < 0 && ring->door)
+        return result; /* with a sentence */
     if (result == 0)
         result = make_timer(ring, set);
     if (result < 0)
@@ -210,7 +216,7 @@ static int watch_door(struct wherry__ring *ring, struct wherry__wait *set)
 {
     wherry__ring_mind_door(ring);
     if (!ring->serves || ring->door_fd >= 0)
-        return 0;
+        return wherry__door_orphaned(ring->door) ? -EAGAIN : 0; /* no event tells when to try again */
     ring->door_fd = wherry__door_fd(ring->door);
     return wherry__wait_add(set, ring->door_fd, EPOLLIN, RING_PLACES + 2);
 }

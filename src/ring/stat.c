@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/size.h"
 #include "base/sys.h"
+#include "base/time.h"
 #include "base/url.h"
 #include "base/why.h"
 #include "ring/door.h"
@@ -57,7 +58,19 @@ static void read_place(const struct ring_control *control, const struct wherry__
     stat->dead += !place->alive;
 }
 
-/* `share`: whether it is shared with `other`; then its keeper has to hand it over. */
+/* Its keeper has to hand it over. */
+static int enter(struct wherry__door *door, const char *url, struct wherry__life **ret_life)
+{
+    enum { PATIENCE = 1000 * 1000 * 1000 }; /* ns */
+    wherry_time deadline = wherry_after(PATIENCE);
+    struct wherry__steps steps = {0};
+    int result;
+    while ((result = wherry__door_enter(door, deadline, ret_life)) == -EBUSY && !wherry__deadline_passed(deadline))
+        wherry__steps_sleep(&steps, deadline);
+    return result == -EBUSY ? wherry__fail(ETIMEDOUT, "%s: %s", url, wherry__door_why(door)) : result;
+}
+
+/* `share`: whether it is shared with `other`. */
 static int look(const char *url, const char *name, bool share, uid_t other, struct wherry_ring_stat *stat)
 {
     enum { PATIENCE = 1000 * 1000 * 1000 }; /* ns */
@@ -71,7 +84,7 @@ static int look(const char *url, const char *name, bool share, uid_t other, stru
         result = directory = wherry__ring_directory(url, "", 0700);
     if (result < 0)
         return result;
-    result = share ? wherry__door_enter(door, wherry_after(PATIENCE), &life) : wherry__life_open(directory, name, &life);
+    result = share ? enter(door, url, &life) : wherry__life_open(directory, name, &life);
     if (result == -ENOENT)
         wherry__fail(ENOENT, "%s: there is no such ring", url);
     else if (result < 0 && !share)
@@ -96,6 +109,28 @@ static int look(const char *url, const char *name, bool share, uid_t other, stru
     return result;
 }
 
+/* What endpoints of rings may be told is taken, and matters for `share` alone. */
+static int read_options(const struct wherry__url *url, const char *text, bool *ret_share, uid_t *ret_other)
+{
+    static const char *const known[] = {"capacity", "connect",   "keep",  "listen",        "max_memory", "max_message",
+                                        "places",   "redeliver", "share", "single_thread", "spin"};
+    *ret_share = false;
+    for (size_t i = 0; i < url->option_count; i++) {
+        const struct wherry__url_option *option = &url->options[i];
+        bool is_known = false;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            is_known |= strcmp(option->key, known[k]) == 0;
+        if (!is_known)
+            return wherry__url_fail(text, option->at, "no option of a ring: \"%s\"; wherry(7) lists them", option->key);
+        if (strcmp(option->key, "share") != 0)
+            continue;
+        *ret_share = true;
+        if (!option->value || !wherry__allow_parse_one(ret_other, option->value))
+            return wherry__url_fail(text, option->value_at, "share takes the number of a uid");
+    }
+    return 0;
+}
+
 int wherry_ring_stat(const char *url, struct wherry_ring_stat *ret_stat, size_t size)
 {
     struct wherry__url parsed;
@@ -113,14 +148,11 @@ int wherry_ring_stat(const char *url, struct wherry_ring_stat *ret_stat, size_t 
     else
         result = wherry__ring_check_name(name, url);
     uid_t other = 0;
-    const struct wherry__url_option *share = NULL;
-    for (size_t i = 0; i < parsed.option_count; i++)
-        if (strcmp(parsed.options[i].key, "share") == 0)
-            share = &parsed.options[i];
-    if (result == 0 && share && (!share->value || !wherry__allow_parse_one(&other, share->value)))
-        result = wherry__url_fail(url, share->value_at, "share takes the number of a uid");
+    bool share = false;
     if (result == 0)
-        result = look(url, name, share != NULL, other, &stat);
+        result = read_options(&parsed, url, &share, &other);
+    if (result == 0)
+        result = look(url, name, share, other, &stat);
     wherry__url_fini(&parsed);
     if (result < 0)
         return result;

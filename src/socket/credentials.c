@@ -22,10 +22,42 @@ int wherry__credentials_of_connection(int fd, struct wherry__credentials *ret_cr
     return 0;
 }
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+
+int wherry__credentials_pidfd(int socket)
+{
+    int pidfd = -1;
+    socklen_t size = sizeof pidfd;
+    if (wherry__sys.getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+        return pidfd;
+    if (errno != ENOPROTOOPT)
+        return errno == EINVAL ? -ESRCH : -errno; /* of one that was waited for, before Linux 6.12 */
+    struct wherry__credentials credentials = {.pid = 0};
+    int result = wherry__credentials_of_connection(socket, &credentials);
+    if (result < 0)
+        return result;
+    pidfd = credentials.pid ? wherry__sys.pidfd_open(credentials.pid, 0) : (errno = ESRCH, -1);
+    return pidfd >= 0 ? pidfd : -errno;
+}
+
 int wherry__credentials_ask(int fd)
 {
     int on = 1;
     return wherry__sys.setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 ? 0 : -errno;
+}
+
+bool wherry__credentials_in(const struct cmsghdr *control, struct wherry__credentials *ret_credentials)
+{
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_CREDENTIALS ||
+        control->cmsg_len < CMSG_LEN(sizeof(struct ucred)))
+        return false;
+    struct ucred credentials;
+    memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
+    *ret_credentials =
+        (struct wherry__credentials){.pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
+    return true;
 }
 
 ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
@@ -36,10 +68,8 @@ ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, i
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(struct ucred))];
     } control;
-    struct msghdr message = {.msg_iov = parts,
-                             .msg_iovlen = count,
-                             .msg_control = control.space,
-                             .msg_controllen = sizeof control.space};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = count, .msg_control = control.space, .msg_controllen = sizeof control.space};
     if (from) {
         message.msg_name = &from->address;
         message.msg_namelen = sizeof from->address;
@@ -55,17 +85,12 @@ ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, i
         from->size = message.msg_namelen;
     *ret_flags = message.msg_flags;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-        if (c->cmsg_level != SOL_SOCKET)
-            continue;
-        if (c->cmsg_type == SCM_RIGHTS) /* nobody asked for them; padding makes room for more than one counts on */
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            /* nobody asked for them; padding and missing credentials make room for more than one counts on */
             wherry__descriptor_close(c, NULL);
-        if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(struct ucred))) {
-            struct ucred credentials;
-            memcpy(&credentials, CMSG_DATA(c), sizeof credentials);
-            *ret_credentials =
-                (struct wherry__credentials){.pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
-            *ret_had = true;
+            *ret_flags |= MSG_CTRUNC;
         }
+        *ret_had |= wherry__credentials_in(c, ret_credentials);
     }
     return size;
 }

@@ -24,6 +24,11 @@ struct wherry__datagram_address {
  * 0, or -errno where the kernel has none. */
 int wherry__credentials_of_connection(int fd, struct wherry__credentials *ret_credentials);
 
+/* A pidfd of who connected, or who listens, close-on-exec and not noted.  -ENODATA where the kernel knows nobody,
+ * -ESRCH when it is gone or of another PID namespace, or another -errno.  Before Linux 6.5 it is opened by number:
+ * right as long as the other end is not closed when this has returned, if whoever connected kept it to itself. */
+int wherry__credentials_pidfd(int socket);
+
 /* Ask for the writer's credentials with every read (SO_PASSCRED).  0 or -errno. */
 int wherry__credentials_ask(int fd);
 
@@ -33,8 +38,12 @@ static inline bool wherry__credentials_none(const struct wherry__credentials *cr
     return credentials->pid == 0 && credentials->uid == 65534 && credentials->gid == 65534; /* overflowuid, overflowgid */
 }
 
+/* Whether a control message has credentials in it, which go to *ret_credentials. */
+bool wherry__credentials_in(const struct cmsghdr *control, struct wherry__credentials *ret_credentials);
+
 /* recvmsg(2) that takes the credentials and lets no descriptor slip in: *ret_had says whether any came (none at the
- * end).  `from` may be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's. */
+ * end).  `from` may be NULL.  Returns the bytes or -errno; *ret_flags are recvmsg's, MSG_CTRUNC among them when
+ * descriptors came along, all of which are closed. */
 ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, int flags,
                                     struct wherry__credentials *ret_credentials, bool *ret_had,
                                     struct wherry__datagram_address *from, int *ret_flags);

@@ -9,7 +9,85 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/size.h"
 #include "base/sys.h"
+#include "socket/credentials.h"
+
+/* ---- any number ---- */
+
+void wherry__descriptors_attach(struct msghdr *message, union wherry__descriptors_space *space, const int *fds,
+                                size_t count)
+{
+    count = wherry__size_min(count, WHERRY__DESCRIPTORS_MAX);
+    size_t size = count * sizeof *fds;
+    message->msg_control = space->bytes;
+    message->msg_controllen = CMSG_SPACE(size);
+    memset(space->bytes, 0, CMSG_SPACE(size)); /* the padding goes to the kernel too */
+    struct cmsghdr *rights = CMSG_FIRSTHDR(message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(rights), fds, size);
+}
+
+static void take_in(const struct cmsghdr *control, struct wherry__descriptors *came)
+{
+    size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(control) + i * sizeof fd, sizeof fd);
+        if (came->count < sizeof came->fds / sizeof *came->fds)
+            came->fds[came->count++] = wherry__fd_note(fd);
+        else
+            close(fd);
+    }
+}
+
+ssize_t wherry__descriptors_receive(int socket, struct iovec *parts, size_t count,
+                                    struct wherry__credentials *ret_credentials, bool *ret_had,
+                                    struct wherry__datagram_address *from, int *ret_flags,
+                                    struct wherry__descriptors *came)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(WHERRY__DESCRIPTORS_MAX * sizeof(int))];
+    } control;
+    size_t most = wherry__size_min(came->most, WHERRY__DESCRIPTORS_MAX);
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = count,
+                             .msg_control = control.space,
+                             .msg_controllen = CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(most * sizeof(int))};
+    if (from) {
+        message.msg_name = &from->address;
+        message.msg_namelen = sizeof from->address;
+    }
+    came->count = 0;
+    *ret_had = false;
+    wherry__fd_guard(); /* MSG_DONTWAIT: not for long */
+    ssize_t size;
+    do
+        size = wherry__sys.recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (size < 0 && errno == EINTR);
+    if (size < 0)
+        size = -errno;
+    for (struct cmsghdr *c = size >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            take_in(c, came);
+        *ret_had |= wherry__credentials_in(c, ret_credentials);
+    }
+    wherry__fd_unguard();
+    came->cut = size >= 0 && ((message.msg_flags & MSG_CTRUNC) || came->count > most);
+    for (; came->cut && came->count > 0; came->count--)
+        wherry__fd_close(&came->fds[came->count - 1]);
+    if (size < 0)
+        return size;
+    if (from)
+        from->size = message.msg_namelen;
+    *ret_flags = message.msg_flags;
+    return size;
+}
+
+/* ---- one ---- */
 
 int wherry__descriptor_send(int socket, const void *data, size_t size, int fd)
 {

@@ -87,7 +87,7 @@ bool wherry__inet_remote(int fd, struct wherry__inet_address *ret_address)
 bool wherry__inet_arrived(int fd)
 {
     int left = 0;
-    return ioctl(fd, SIOCOUTQ, &left) != 0 || left == 0;
+    return ioctl(fd, SIOCOUTQ, &left) != 0 || left <= 1; /* the end itself counts as a byte */
 }
 
 /* ---- listening ---- */
@@ -120,9 +120,9 @@ static int cannot_listen(const struct wherry__inet_place *place, const struct wh
     char text[WHERRY__INET_TEXT], who[64];
     wherry__inet_text(address, text);
     if (code == EADDRINUSE)
-        return wherry__fail(EADDRINUSE, "%s: %s is listening at %s", place->name,
-                            wherry__process_name(wherry__holder_of_tcp((const struct sockaddr *)&address->address), who),
-                            text);
+        return wherry__fail(
+            EADDRINUSE, "%s: %s is listening at %s", place->name,
+            wherry__process_name(wherry__holder_of_tcp((const struct sockaddr *)&address->address), who), text);
     if (code == EADDRNOTAVAIL)
         return wherry__fail(EADDRNOTAVAIL, "%s: %s is no address of this host; * takes all of them", place->name, text);
     if (code == EACCES)
@@ -147,6 +147,11 @@ int wherry__inet_listen(const struct wherry__inet_place *place, const struct whe
     }
     if (fd < 0)
         return cannot_listen(place, &list.addresses[0], -fd);
+    result = wherry__inet_apply(fd, options, place->name); /* what the kernel refuses is said now, not to each peer */
+    if (result < 0) {
+        wherry__fd_close(&fd);
+        return result;
+    }
     wherry__inet_local(fd, ret_address);
     return fd;
 }
@@ -160,16 +165,22 @@ struct attempts {
     struct pollfd fds[WHERRY__INET_ADDRESSES];
     int codes[WHERRY__INET_ADDRESSES]; /* why not, positive; 0: not tried or under way */
     int begun, open;
+    int refused;      /* -errno with the sentence set: an option, which no other address would take either */
     wherry_time next; /* when the next is begun */
 };
 
 /* With nobody listening at a port of the kernel's own range a socket can be given that very port, and be connected to
- * itself. */
+ * itself.  It goes with a reset: else the kernel would remember it for a minute, and keep the port from who is to
+ * listen there. */
 static bool is_itself(int fd)
 {
     struct wherry__inet_address local, remote;
-    return wherry__inet_local(fd, &local) && wherry__inet_remote(fd, &remote) && local.size == remote.size &&
-           memcmp(&local.address, &remote.address, local.size) == 0;
+    if (!wherry__inet_local(fd, &local) || !wherry__inet_remote(fd, &remote) || local.size != remote.size ||
+        memcmp(&local.address, &remote.address, local.size) != 0)
+        return false;
+    const struct linger reset = {.l_onoff = 1};
+    wherry__sys.setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    return true;
 }
 
 static void give_up(struct attempts *attempts, int i, int code)
@@ -199,12 +210,17 @@ static int begin(struct attempts *attempts, const struct wherry__inet_options *o
     int result = wherry__inet_apply(fd, options, name);
     if (result < 0) {
         give_up(attempts, i, -result);
+        attempts->refused = result;
         return -1;
     }
-    if (wherry__sys.connect(fd, to, address->size) == 0 && !is_itself(fd))
+    if (wherry__sys.connect(fd, to, address->size) != 0) {
+        if (errno != EINPROGRESS)
+            give_up(attempts, i, errno);
+        return -1;
+    }
+    if (!is_itself(fd))
         return fd;
-    if (errno != EINPROGRESS)
-        give_up(attempts, i, errno);
+    give_up(attempts, i, ECONNREFUSED);
     return -1;
 }
 
@@ -231,10 +247,10 @@ static int connect_any(struct attempts *attempts, const struct wherry__inet_opti
 {
     int fd = -1;
     for (;;) {
-        while (fd < 0 && attempts->begun < attempts->list->count &&
+        while (fd < 0 && !attempts->refused && attempts->begun < attempts->list->count &&
                (attempts->open == 0 || attempts->next <= wherry_now()))
             fd = begin(attempts, options, name);
-        if (fd >= 0 || attempts->open == 0)
+        if (fd >= 0 || attempts->open == 0 || attempts->refused)
             return fd;
         bool more = attempts->begun < attempts->list->count;
         wherry_time until = more && attempts->next < deadline ? attempts->next : deadline;
@@ -262,8 +278,9 @@ static int say_why(const struct wherry__inet_place *place, const struct attempts
     for (int i = 0; i < attempts->list->count && length < sizeof why; i++) {
         char text[WHERRY__INET_TEXT];
         wherry__inet_text(&attempts->list->addresses[i], text);
-        const char *reason = attempts->codes[i] ? strerror(attempts->codes[i])
-                             : i < attempts->begun ? "no answer" : "not tried";
+        const char *reason = attempts->codes[i]    ? strerror(attempts->codes[i])
+                             : i < attempts->begun ? "no answer"
+                                                   : "not tried";
         length += (size_t)snprintf(why + length, sizeof why - length, "%s%s: %s", i ? "; " : "", text, reason);
     }
     return wherry__fail(code, "%s: nobody could be reached there (%s)", place->name, why);
@@ -291,9 +308,13 @@ int wherry__inet_connect(const struct wherry__inet_place *place, const struct wh
         close_others(&attempts, fd);
         if (fd >= 0)
             return fd;
+        if (attempts.refused)
+            return attempts.refused;
+        bool passes = false;
         for (int i = 0; i < attempts.begun; i++)
-            if (!may_pass(attempts.codes[i]))
-                return say_why(place, &attempts, attempts.codes[i]);
+            passes |= may_pass(attempts.codes[i]);
+        if (!passes)
+            return say_why(place, &attempts, attempts.codes[0]);
         if (fd == -ETIMEDOUT || wherry__deadline_passed(deadline))
             return say_why(place, &attempts, waited ? ETIMEDOUT : EAGAIN);
         wherry__steps_sleep(&steps, deadline);

@@ -34,7 +34,8 @@ int wherry__inet_apply(int fd, const struct wherry__inet_options *options, const
 bool wherry__inet_local(int fd, struct wherry__inet_address *ret_address);
 bool wherry__inet_remote(int fd, struct wherry__inet_address *ret_address);
 
-/* Whether all that was sent on the connection has arrived at the other end's kernel, or can no longer. */
+/* Of a socket that was shut down for sending: whether all that was sent has arrived at the other end's kernel, or can no
+ * longer. */
 bool wherry__inet_arrived(int fd);
 
 #endif

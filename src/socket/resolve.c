@@ -8,9 +8,12 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/fd.h"
 #include "base/time.h"
@@ -36,8 +39,8 @@ int wherry__inet_parse(struct wherry__inet_place *place, const struct wherry__ur
                                   : "host, [::1], nothing for loopback or * for any address";
     *place = (struct wherry__inet_place){.name = url->text};
     if (!url->has_authority || url->path[0])
-        return wherry__url_fail(url->text, url->has_authority ? url->path_at : strlen(url->scheme) + 1,
-                                "write %s://%s", url->scheme, form);
+        return wherry__url_fail(url->text, url->has_authority ? url->path_at : strlen(url->scheme) + 1, "write %s://%s",
+                                url->scheme, form);
     if (*host == '[') {
         end = strchr(++host, ']');
         if (!end || (end[1] && end[1] != ':'))
@@ -54,17 +57,25 @@ int wherry__inet_parse(struct wherry__inet_place *place, const struct wherry__ur
         return wherry__url_fail(url->text, at, "a host's name has at most %zu characters", sizeof place->host - 1);
     memcpy(place->host, host, length);
     if (needs_port ? !port || !parse_port(port, &place->port) : port != NULL)
-        return wherry__url_fail(url->text, at, needs_port ? "a port is a number from 0 to 65535: %s" : "no port here: %s",
-                                form);
+        return wherry__url_fail(url->text, at,
+                                needs_port ? "a port is a number from 0 to 65535: %s" : "no port here: %s", form);
     return 0;
 }
 
 /* ---- asking ---- */
 
-/* Lives until glibc's thread is done with it, which may be after the call. */
+/* In a forked child glibc counts its threads of the parent as its own, and may leave a question to one that is not
+ * there (as of glibc 2.36: within a second of the parent's last).  So where the parent asked, the child has a thread of
+ * its own ask: the only one that this library starts.  Without, the deadline would pass in vain. */
+static _Atomic uint64_t asker; /* the generation that asked glibc's threads */
+
+/* Lives until the thread that asks is done with it, which may be after the call. */
 struct question {
     struct question *next;
     uint64_t born;
+    wherry_time asked;
+    bool own;         /* asked by a thread of this library's */
+    _Atomic int code; /* of such a one: EAI_INPROGRESS until it is answered */
     struct gaicb control;
     struct addrinfo hints;
     char host[WHERRY__INET_HOST];
@@ -73,6 +84,11 @@ struct question {
 static struct question *abandoned;
 static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static int state_of(struct question *question)
+{
+    return question->own ? atomic_load_explicit(&question->code, memory_order_acquire) : gai_error(&question->control);
+}
+
 static void free_question(struct question *question)
 {
     if (question->control.ar_result)
@@ -80,28 +96,38 @@ static void free_question(struct question *question)
     free(question);
 }
 
-/* Those that have been answered since. */
-static void free_abandoned(void)
+/* One for the same host, so that who asks again and again without waiting has the answer in the end, and a name server
+ * that is silent has one question of each host; NULL.  Others that have been answered since are freed. */
+static struct question *take_up(const char *host)
 {
+    const wherry_time fresh = 30 * WHERRY_SECOND;
+    struct question *found = NULL;
     pthread_mutex_lock(&abandoned_lock);
     for (struct question **at = &abandoned; *at;) {
         struct question *question = *at;
         bool parents = question->born != wherry__generation(); /* its thread did not come along: it is never answered */
-        if (!parents && gai_error(&question->control) == EAI_INPROGRESS) {
+        bool answered = !parents && state_of(question) != EAI_INPROGRESS;
+        bool same = !parents && !found && strcasecmp(question->host, host) == 0 &&
+                    (!answered || wherry_now() - question->asked < fresh);
+        if (!parents && !answered && !same) {
             at = &question->next;
             continue;
         }
         *at = question->next;
-        if (!parents)
+        if (same)
+            found = question;
+        else if (!parents)
             free_question(question);
     }
     pthread_mutex_unlock(&abandoned_lock);
+    return found;
 }
 
 static void let_go(struct question *question)
 {
-    int code = gai_cancel(&question->control);
-    if (code != EAI_NOTCANCELED && gai_error(&question->control) != EAI_INPROGRESS) {
+    if (!question->own)
+        gai_cancel(&question->control); /* one that waits for a thread */
+    if (state_of(question) != EAI_INPROGRESS) {
         free_question(question);
         return;
     }
@@ -111,29 +137,75 @@ static void let_go(struct question *question)
     pthread_mutex_unlock(&abandoned_lock);
 }
 
+static void *answer(void *argument)
+{
+    struct question *question = argument;
+    int code = getaddrinfo(question->host, NULL, &question->hints, &question->control.ar_result);
+    atomic_store_explicit(&question->code, code, memory_order_release);
+    return NULL;
+}
+
+static int start_thread(struct question *question)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&thread, &attributes, answer, question);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return code ? EAI_AGAIN : 0;
+}
+
+static int begin(struct question *question)
+{
+    uint64_t nobody = 0;
+    bool first = atomic_compare_exchange_strong(&asker, &nobody, question->born);
+    question->own = !first && nobody != question->born;
+    if (question->own) {
+        question->code = EAI_INPROGRESS;
+        return start_thread(question);
+    }
+    struct gaicb *list[] = {&question->control};
+    return getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+}
+
 /* One question: 0 and it is answered; EAI_INPROGRESS: not by the deadline; or another EAI code. */
 static int ask(const char *host, wherry_time deadline, struct question **ret_question)
 {
-    free_abandoned();
-    struct question *question = calloc(1, sizeof *question);
-    *ret_question = question;
-    if (!question)
-        return EAI_MEMORY;
-    question->born = wherry__generation();
-    snprintf(question->host, sizeof question->host, "%s", host);
-    question->hints = (struct addrinfo){.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    question->control = (struct gaicb){.ar_name = question->host, .ar_request = &question->hints};
-    struct gaicb *const list[] = {&question->control};
-    int code = getaddrinfo_a(GAI_NOWAIT, (struct gaicb **)(uintptr_t)list, 1, NULL);
-    while (code == 0 && (code = gai_error(&question->control)) == EAI_INPROGRESS) {
+    struct wherry__steps steps = {0};
+    struct question *question = *ret_question = take_up(host);
+    if (!question) {
+        *ret_question = question = calloc(1, sizeof *question);
+        if (!question)
+            return EAI_MEMORY;
+        question->born = wherry__generation();
+        question->asked = wherry_now();
+        snprintf(question->host, sizeof question->host, "%s", host);
+        question->hints =
+            (struct addrinfo){.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+        question->control = (struct gaicb){.ar_name = question->host, .ar_request = &question->hints};
+        int code = begin(question);
+        if (code != 0) {
+            free(question);
+            *ret_question = NULL;
+            return code;
+        }
+    }
+    for (;;) {
+        int code = state_of(question);
+        if (code != EAI_INPROGRESS || wherry__deadline_passed(deadline))
+            return code;
         struct timespec storage;
         const struct gaicb *const waited[] = {&question->control};
-        if (wherry__deadline_passed(deadline))
-            return code;
-        gai_suspend(waited, 1, wherry__deadline_left(deadline, &storage));
-        code = 0;
+        if (question->own)
+            wherry__steps_sleep(&steps, deadline);
+        else
+            gai_suspend(waited, 1, wherry__deadline_left(deadline, &storage));
     }
-    return code;
 }
 
 /* ---- answers ---- */
@@ -193,7 +265,8 @@ static bool resolve_at_once(const struct wherry__inet_place *place, bool listens
 {
     struct addrinfo *answer = NULL,
                     hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    if (!place->host[0]) { /* who listens has one socket: the family that every host has */
+    if (!place->host[0] || strcasecmp(place->host, "localhost") == 0) { /* RFC 6761: it is never anything else */
+        /* who listens has one socket: of the family that every host has */
         add_4(list, INADDR_LOOPBACK, place->port);
         if (!listens)
             add_6(list, &in6addr_loopback, place->port);
@@ -224,7 +297,7 @@ static int not_resolved(const struct wherry__inet_place *place, int code, bool w
 int wherry__inet_resolve(const struct wherry__inet_place *place, bool listens, wherry_time deadline,
                          struct wherry__inet_list *ret_list)
 {
-    struct wherry__steps steps = {0};
+    struct wherry__steps steps = {.next = 100 * WHERRY_MILLISECOND}; /* a name server that fails is not pressed */
     ret_list->count = 0;
     if (!listens && strcmp(place->host, "*") == 0)
         return wherry__fail(EINVAL, "%s: * is for the side that listens; say which host", place->name);
@@ -235,6 +308,7 @@ int wherry__inet_resolve(const struct wherry__inet_place *place, bool listens, w
         int code = ask(place->host, deadline, &question);
         if (code == 0)
             take_answer(ret_list, question->control.ar_result, place->port);
+        code = code == 0 && ret_list->count == 0 ? EAI_NONAME : code;
         if (question)
             let_go(question);
         if (code == 0)

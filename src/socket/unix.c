@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -117,33 +120,72 @@ static int same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* One of ours without permissions: somebody died between making it and the fchmod() below.  Never through a link that
+ * took its place: whoever may write to the directory could choose the file. */
+static bool mend_permissions(const char *path)
+{
+    char number[40];
+    struct stat status;
+    int fd = wherry__sys.open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    snprintf(number, sizeof number, "/proc/self/fd/%d", fd);
+    bool mended = wherry__sys.fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+                  (status.st_mode & 0600) != 0600 && wherry__sys.fchmodat(AT_FDCWD, number, 0600, 0) == 0;
+    wherry__sys.close(fd);
+    return mended;
+}
+
+int wherry__unix_open_lock(const char *path, bool inheritable)
+{
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    struct stat status;
+    wherry__fd_guard();
+    int fd = wherry__sys.open(path, flags, 0600);
+    int code = errno;
+    if (fd < 0 && code == EACCES && mend_permissions(path)) {
+        fd = wherry__sys.open(path, flags, 0600);
+        code = errno;
+    }
+    if (fd >= 0 && wherry__sys.fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+        (status.st_mode & 0777) != 0600)
+        wherry__sys.fchmod(fd, 0600); /* whatever the umask took away */
+    if (fd >= 0 && !inheritable)
+        wherry__fd_note(fd);
+    wherry__fd_unguard();
+    return fd >= 0 ? fd : -code;
+}
+
+static void claim_path(char path[static PATH_MAX + 8], const struct wherry__unix_place *place)
+{
+    if (place->claim)
+        snprintf(path, PATH_MAX + 8, "%s", place->claim);
+    else
+        snprintf(path, PATH_MAX + 8, "%s.lock", place->text);
+}
+
 /* The file beside the socket that says who listens: whoever holds its lock.  It is removed under the lock, so who
  * opened it before and locked it after looks whether it still has its name (H3). */
 static int claim(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, bool inheritable)
 {
     char path[PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.lock", place->text);
+    claim_path(path, place);
     for (;;) {
-        wherry__fd_guard();
-        listener->claim_fd = wherry__sys.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-        int code = errno;
-        if (listener->claim_fd >= 0 && !inheritable)
-            wherry__fd_note(listener->claim_fd);
-        wherry__fd_unguard();
-        if (listener->claim_fd < 0)
-            return code == ENOENT
-                       ? wherry__fail(ENOENT, "%s: the directory does not exist", place->name)
-                       : wherry__fail_errno(code, "%s: %s.lock could not be opened", place->name, place->text);
         struct stat now;
+        int result = listener->claim_fd = wherry__unix_open_lock(path, inheritable);
+        if (result < 0)
+            return result == -ENOENT
+                       ? wherry__fail(ENOENT, "%s: the directory does not exist", place->name)
+                       : wherry__fail_errno(-result, "%s: %s could not be opened", place->name, path);
         if (wherry__sys.fstat(listener->claim_fd, &listener->claim_identity) != 0 ||
             !S_ISREG(listener->claim_identity.st_mode) ||
             (listener->claim_identity.st_uid != geteuid() && listener->claim_identity.st_uid != 0)) {
             wherry__fd_close(&listener->claim_fd);
-            return wherry__fail(EPERM, "%s: %s.lock was put there by somebody else; use another directory", place->name,
-                                place->text);
+            return wherry__fail(EPERM, "%s: %s was put there by somebody else; use another directory", place->name,
+                                path);
         }
         if (wherry__sys.flock(listener->claim_fd, LOCK_EX | LOCK_NB) != 0) {
-            pid_t pid = wherry__holder_of_flock(listener->claim_fd);
+            pid_t pid = place->first ? 0 : wherry__holder_of_flock(listener->claim_fd); /* asked often: no sentence */
             wherry__fd_close(&listener->claim_fd);
             return in_use(place, pid);
         }
@@ -185,6 +227,8 @@ static int clear_place(const struct wherry__unix_place *place, const struct addr
                             : S_ISLNK(status.st_mode) ? "a symbolic link"
                             : S_ISFIFO(status.st_mode) ? "a FIFO"
                                                        : "a file");
+    if (place->first)
+        return 0; /* nobody but us could have bound it: what holds no claim is dead, and replaced by the rename */
     int result = probe(place, address, type);
     if (result < 0)
         return result;
@@ -193,9 +237,39 @@ static int clear_place(const struct wherry__unix_place *place, const struct addr
     return 0;
 }
 
+/* One uid beside the owner, and root; false where the file system has no access control lists: then anybody may. */
+static bool admit_only(const char *path, uid_t guest)
+{
+    static const uint32_t nobody = (uint32_t)ACL_UNDEFINED_ID;
+    struct {
+        struct posix_acl_xattr_header header;
+        struct posix_acl_xattr_entry entries[5];
+    } list = {.header = {POSIX_ACL_XATTR_VERSION},
+              .entries = {{ACL_USER_OBJ, ACL_READ | ACL_WRITE, nobody},
+                          {ACL_USER, ACL_READ | ACL_WRITE, guest},
+                          {ACL_GROUP_OBJ, 0, nobody},
+                          {ACL_MASK, ACL_READ | ACL_WRITE, nobody},
+                          {ACL_OTHER, 0, nobody}}};
+    return lsetxattr(path, "system.posix_acl_access", &list, sizeof list, 0) == 0;
+}
+
+static int set_permissions(const struct wherry__unix_place *place, const char *path, uint32_t mode,
+                           const struct stat *identity)
+{
+    if (place->first && admit_only(path, place->guest))
+        return 0;
+    if ((identity->st_mode & 0777) == mode || wherry__sys.fchmodat(AT_FDCWD, path, mode, 0) == 0)
+        return 0;
+    return wherry__fail_errno(errno, "%s: the permissions could not be set", place->name);
+}
+
+/* The permissions that bind(2) gives the name are those of the socket, less the umask: for a moment fewer than asked
+ * for.  A socket with `first` gets its name afterwards.  Others do not: senders of datagrams are answered at the name
+ * that was bound, and ss(8) shows that one. */
 static int bind_place(struct wherry__unix_listener *listener, const struct wherry__unix_place *place,
                       const struct address *address, uint32_t mode)
 {
+    const char *path = place->first ? place->first : place->text;
     /* the mode that bind(2) gives the name is that of the socket itself, less the umask: never more than asked for */
     if (!is_abstract(place) && wherry__sys.fchmod(listener->fd, mode) != 0)
         return wherry__fail_errno(errno, "%s: the permissions could not be set", place->name);
@@ -208,11 +282,18 @@ static int bind_place(struct wherry__unix_listener *listener, const struct wherr
     listener->bound = true;
     if (is_abstract(place))
         return 0;
-    if (wherry__sys.fstatat(AT_FDCWD, place->text, &listener->identity, AT_SYMLINK_NOFOLLOW) != 0)
+    if (wherry__sys.fstatat(AT_FDCWD, path, &listener->identity, AT_SYMLINK_NOFOLLOW) != 0)
         return wherry__fail_errno(errno, "%s", place->name);
-    if ((listener->identity.st_mode & 0777) != mode && wherry__sys.fchmodat(AT_FDCWD, place->text, mode, 0) != 0)
-        return wherry__fail_errno(errno, "%s: the permissions could not be set", place->name);
-    return 0;
+    return set_permissions(place, path, mode, &listener->identity);
+}
+
+static int give_name(const struct wherry__unix_place *place)
+{
+    if (wherry__sys.renameat(AT_FDCWD, place->first, AT_FDCWD, place->text) == 0)
+        return 0;
+    int result = wherry__fail_errno(errno, "%s: the name could not be taken", place->name);
+    wherry__sys.unlinkat(AT_FDCWD, place->first, 0);
+    return result;
 }
 
 int wherry__unix_listen(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, int type,
@@ -220,10 +301,11 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
 {
     struct address address = {.directory = -1};
     *listener = (struct wherry__unix_listener){.fd = -1, .claim_fd = -1};
-    int result = wherry__unix_check(place);
+    const struct wherry__unix_place bound = {.text = place->first ? place->first : place->text, .name = place->name};
+    int result = wherry__unix_check(&bound);
     if (result < 0)
         return result;
-    result = address_init(&address, place);
+    result = address_init(&address, &bound);
     if (result < 0)
         return wherry__fail_errno(-result, "%s", place->name);
     if (!is_abstract(place)) {
@@ -242,6 +324,8 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
         result = bind_place(listener, place, &address, mode);
     if (result == 0 && type != SOCK_DGRAM && wherry__sys.listen(listener->fd, (int)backlog) != 0)
         result = wherry__fail_errno(errno, "%s: listening failed", place->name);
+    if (result == 0 && place->first)
+        result = give_name(place);
     address_fini(&address);
     if (result < 0)
         wherry__unix_unlisten(listener, place, true, wherry__generation(), inheritable);
@@ -262,12 +346,28 @@ void wherry__unix_unlisten(struct wherry__unix_listener *listener, const struct 
         remove_if_same(place->text, &listener->identity);
     if (own && listener->claim_fd >= 0) {
         char path[PATH_MAX + 8];
-        snprintf(path, sizeof path, "%s.lock", place->text);
+        claim_path(path, place);
         remove_if_same(path, &listener->claim_identity);
     }
     wherry__fd_close_from(born, inheritable, &listener->fd);
     wherry__fd_close_from(born, inheritable, &listener->claim_fd);
     listener->bound = false;
+}
+
+void wherry__unix_clear(const struct wherry__unix_place *place)
+{
+    struct wherry__unix_listener listener = {.fd = -1, .claim_fd = -1};
+    struct stat status;
+    char path[PATH_MAX + 8];
+    claim_path(path, place);
+    int fd = wherry__unix_open_lock(path, false);
+    bool held = fd < 0 || wherry__sys.flock(fd, LOCK_EX | LOCK_NB) != 0; /* first, and without a sentence */
+    wherry__fd_close(&fd);
+    if (held || claim(&listener, place, false) < 0)
+        return;
+    if (wherry__sys.fstatat(AT_FDCWD, place->text, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(status.st_mode))
+        wherry__sys.unlinkat(AT_FDCWD, place->text, 0);
+    wherry__unix_unlisten(&listener, place, true, wherry__generation(), false);
 }
 
 /* ---- connecting ---- */

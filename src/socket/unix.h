@@ -17,12 +17,16 @@
 struct wherry__unix_place {
     const char *text;  /* path, or "@name" */
     const char *name;  /* the URL, for sentences */
+    /* Of a listener in a directory of one's own that must be whole from the moment it has its name: */
+    const char *first; /* what it is bound to, and renamed from once it listens; NULL: to `text` */
+    const char *claim; /* the file to lock; NULL: "<text>.lock" */
+    uid_t guest;       /* with `first`: who may connect beside owner and root, where there are access control lists */
 };
 
 /* A socket that listens (or, for datagrams, receives) at a place, and what it made there. */
 struct wherry__unix_listener {
     int fd;
-    int claim_fd;         /* "<path>.lock", locked for as long as we are the one who listens; -1 for abstract names */
+    int claim_fd;         /* the claim, locked for as long as we are the one who listens; -1 for abstract names */
     struct stat identity; /* of the socket's name */
     struct stat claim_identity;
     bool bound;           /* the name is ours to remove */
@@ -40,6 +44,14 @@ int wherry__unix_listen(struct wherry__unix_listener *listener, const struct whe
 /* Give the place up.  `own`: this process took it: the names go, if they still lead to what we made. */
 void wherry__unix_unlisten(struct wherry__unix_listener *listener, const struct wherry__unix_place *place, bool own,
                            uint64_t born, bool inheritable);
+
+/* What a dead process left at a place whose listeners have `first`: removed, under the claim.  Nothing where one
+ * lives. */
+void wherry__unix_clear(const struct wherry__unix_place *place);
+
+/* A file to lock, made with mode 0600 if it is not there, whatever the umask.  Descriptor, noted unless it is to be
+ * inherited, or -errno without a sentence. */
+int wherry__unix_open_lock(const char *path, bool inheritable);
 
 /* Connect, waiting until `deadline` for somebody to listen and to have room in the backlog.  The uid at the other end
  * is checked, where the kernel knows it; datagram sockets have none: there the file's owner is, and an abstract name is

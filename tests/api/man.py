@@ -267,7 +267,8 @@ int main(int argc, char **argv)
 """
 VALUES = {"frame": "=raw", "mode": "=0600", "uid": "=any", "spin": "=1us", "read_ahead": "=no", "listen": "", "connect": "",
           "max_memory": "=1", "keep": "=1", "redeliver": "=no", "share": "=0",
-          "delay": "=1", "keepalive": "=1s", "user_timeout": "=1s"}
+          "delay": "=1", "keepalive": "=1s", "user_timeout": "=1s",
+          "seq": "=1", "broadcast": "=1", "interface": "=lo", "loop": "=no"}
 
 
 def option_keys():

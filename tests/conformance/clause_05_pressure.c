@@ -31,13 +31,13 @@ static void refuse_now(const struct subject *subject, size_t size)
     site_fini(&site);
 }
 
-CASE(05, full_says_eagain_and_leaves_nothing, .frames = RECORDS)
+CASE(05, full_says_eagain_and_leaves_nothing, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     for (size_t i = 0; i < SIZES; i++)
         refuse_now(subject, sizes[i]);
 }
 
-CASE(05, full_says_etimedout_at_the_deadline, .frames = RECORDS)
+CASE(05, full_says_etimedout_at_the_deadline, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
@@ -56,7 +56,7 @@ CASE(05, full_says_etimedout_at_the_deadline, .frames = RECORDS)
     site_fini(&site);
 }
 
-CASE(05, room_ends_the_wait, .frames = RECORDS)
+CASE(05, room_ends_the_wait, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
@@ -81,7 +81,7 @@ CASE(05, room_ends_the_wait, .frames = RECORDS)
 }
 
 /* A small message that fits must not overtake a big one that does not, and a refused big one must not tear. */
-CASE(05, a_refused_big_message_leaves_nothing, .frames = NONE | LENGTH | LINE | NUL)
+CASE(05, a_refused_big_message_leaves_nothing, .frames = NONE | LENGTH | LINE | NUL, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
@@ -112,7 +112,7 @@ CASE(05, a_refused_big_message_leaves_nothing, .frames = NONE | LENGTH | LINE | 
     site_fini(&site);
 }
 
-CASE(05, send_many_counts_what_was_accepted, .frames = RECORDS)
+CASE(05, send_many_counts_what_was_accepted, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     enum { COUNT = 4000 };
     struct site site;
@@ -141,7 +141,7 @@ CASE(05, send_many_counts_what_was_accepted, .frames = RECORDS)
     site_fini(&site);
 }
 
-CASE(05, capacity_bounds_what_is_in_flight, .option = WHERRY__OPTION_CAPACITY)
+CASE(05, capacity_bounds_what_is_in_flight, .option = WHERRY__OPTION_CAPACITY, .lacks = WHERRY_TRAIT_LOSSY)
 {
     unsigned count[2];
     for (int wide = 0; wide < 2; wide++) {

@@ -41,7 +41,7 @@ static void tail_fini(struct tail *tail)
     site_fini(&tail->site);
 }
 
-CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS)
+CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -58,7 +58,7 @@ CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS)
     tail_fini(&tail);
 }
 
-CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS)
+CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -77,7 +77,7 @@ CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS)
     tail_fini(&tail);
 }
 
-CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS)
+CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -94,7 +94,7 @@ CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS)
 }
 
 /* Close gives up at its deadline, says so, and nobody sees the torn message. */
-CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS)
+CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -110,7 +110,7 @@ CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS)
     tail_fini(&tail);
 }
 
-CASE(05, close_now_says_what_was_kept, .frames = RECORDS)
+CASE(05, close_now_says_what_was_kept, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     bool half = half_write(&tail, subject);
@@ -119,7 +119,8 @@ CASE(05, close_now_says_what_was_kept, .frames = RECORDS)
     tail_fini(&tail);
 }
 
-CASE(05, a_half_written_message_dies_with_its_receiver, .frames = RECORDS, .needs = WHERRY_TRAIT_KNOWS_RECEIVERS)
+CASE(05, a_half_written_message_dies_with_its_receiver, .frames = RECORDS, .needs = WHERRY_TRAIT_KNOWS_RECEIVERS,
+     .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct tail tail;
     bool half = half_write(&tail, subject);
@@ -191,7 +192,7 @@ CASE(05, more_is_written_by_close, .frames = RECORDS)
 
 /* A run of MORE longer than any buffer: every message that was taken arrives, the first refused one and later ones do
  * not. */
-CASE(05, more_is_bounded_and_loses_nothing, .frames = RECORDS)
+CASE(05, more_is_bounded_and_loses_nothing, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;

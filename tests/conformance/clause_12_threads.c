@@ -9,6 +9,7 @@ struct crowd {
     struct site *site;
     struct wherry_channel *sender, *receiver;
     _Atomic unsigned seen[THREADS * EACH], count;
+    _Atomic bool over; /* some were lost: nothing more comes */
 };
 
 struct member {
@@ -52,13 +53,15 @@ static void receive_share(void *argument)
     unsigned last[THREADS] = {0};
     wherry_time deadline = soon() + 20 * WHERRY_SECOND;
     crate_init(&crate, subject, SMALL);
-    for (unsigned i = 0; atomic_load(&crowd->count) < THREADS * EACH; i++) {
+    for (unsigned i = 0; atomic_load(&crowd->count) < THREADS * EACH && !atomic_load(&crowd->over); i++) {
         struct wherry_loan loan = {0};
         int result =
             i % 2 ? wherry_channel_borrow(crowd->receiver, &loan, quiet()) : take(crowd->receiver, &crate, quiet());
         must(wherry_now() < deadline, "%u of %d messages came", atomic_load(&crowd->count), THREADS * EACH);
-        if (result == -ETIMEDOUT || result == -EAGAIN)
+        if (result == -ETIMEDOUT || result == -EAGAIN) {
+            atomic_store(&crowd->over, HAS(LOSSY) && atomic_load(&crowd->count));
             continue;
+        }
         test_is(result, 1);
         if (i % 2) {
             memcpy(crate.data, loan.data, SMALL);
@@ -92,7 +95,7 @@ CASE(12, four_threads_send_and_four_receive, .frames = RECORDS)
         worker_join(&receivers[i]);
     }
     for (unsigned i = 0; i < THREADS * EACH; i++)
-        ck_assert_uint_eq(crowd.seen[i], 1);
+        must(crowd.seen[i] == 1 || (HAS(LOSSY) && crowd.seen[i] == 0), "message %u came %u times", i, crowd.seen[i]);
     close_two(crowd.sender, crowd.receiver);
     site_fini(&site);
 }
@@ -124,7 +127,7 @@ CASE(12, a_receiving_thread_leaves_the_others_their_deadlines)
     site_fini(&site);
 }
 
-CASE(12, a_sending_thread_leaves_the_others_their_deadlines)
+CASE(12, a_sending_thread_leaves_the_others_their_deadlines, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
@@ -198,9 +201,11 @@ CASE(12, single_thread_drops_the_locks_alone, .frames = RECORDS)
     test_is(take(receiver, &crate, WHERRY_NOW), -EBUSY);
     wherry_channel_return(receiver, &loan);
     test_is(take(receiver, &crate, quiet()), -ETIMEDOUT);
-    unsigned count = fill(subject, sender, SMALL, 0);
-    test_is(post(subject, sender, SMALL, 9, quiet()), -ETIMEDOUT);
-    drain(sender, receiver, &crate, SMALL, 0, count);
+    if (!HAS(LOSSY)) { /* else it is never full */
+        unsigned count = fill(subject, sender, SMALL, 0);
+        test_is(post(subject, sender, SMALL, 9, quiet()), -ETIMEDOUT);
+        drain(sender, receiver, &crate, SMALL, 0, count);
+    }
     crate_fini(&crate);
     close_two(sender, receiver);
     site_fini(&site);

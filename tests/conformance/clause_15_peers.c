@@ -55,7 +55,7 @@ static void send_five(void *argument)
         test_is(post(quiet_one->subject, quiet_one->sender, SMALL, tag_of(2, n), soon()), 0);
 }
 
-CASE(15, a_flood_leaves_the_others_their_turn, .needs = WHERRY_TRAIT_LISTENS)
+CASE(15, a_flood_leaves_the_others_their_turn, .needs = WHERRY_TRAIT_LISTENS, .lacks = WHERRY_TRAIT_LOSSY)
 {
     struct site site;
     struct crate crate;

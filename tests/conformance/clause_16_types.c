@@ -93,13 +93,15 @@ CASE(16, every_way_of_sending_carries_the_type)
         return;
     }
     compose(subject, data, SMALL, 1);
-    struct wherry_message messages[2] = {{data, SMALL, 5, 0}, {data, SMALL, 5, 0}};
+    struct wherry_message messages[2] = {{.data = data, .size = SMALL, .type = 5},
+                                         {.data = data, .size = SMALL, .type = 5}};
     test_is(wherry_channel_send_many(two.sender, messages, 2, soon()), 2);
     expect_typed(&two, 5, 1);
     expect_typed(&two, 5, 1);
     test_is(wherry_channel_reserve(two.sender, SMALL, &place, soon()), 0);
     compose(subject, place, SMALL, 2);
-    test_is(wherry_channel_commit(two.sender, &(struct wherry_message){place, SMALL, 6, 0}, 0, soon()), 0);
+    struct wherry_message placed = {.data = place, .size = SMALL, .type = 6};
+    test_is(wherry_channel_commit(two.sender, &placed, 0, soon()), 0);
     expect_typed(&two, 6, 2);
     test_is(post_typed(&two, 8, 3, WHERRY_MORE), 0);
     test_is(wherry_channel_flush(two.sender, soon()), 0);
@@ -116,7 +118,7 @@ CASE(16, big_messages_carry_the_type, .when = has_types)
     size_t limit = site_limit(&two.site), size = limit < 16000 ? limit : 16000;
     uint8_t *data = malloc(size);
     compose(subject, data, size, 1);
-    struct wherry_message message = {data, size, 9, 0};
+    struct wherry_message message = {.data = data, .size = size, .type = 9};
     test_is(wherry_channel_send_message(two.sender, &message, 0, soon()), 0);
     struct wherry_info info = {0};
     test_is(wherry_channel_receive_info(two.receiver, two.crate.data, 10, &info, soon()), -EMSGSIZE);
@@ -124,4 +126,51 @@ CASE(16, big_messages_carry_the_type, .when = has_types)
     ck_assert_int_eq(two.crate.info.type, 9);
     free(data);
     two_fini(&two);
+}
+
+/* ---- open descriptors, which are no clause: the trait is held to all the same ------------------------------------ */
+
+static struct wherry_message with_descriptors(const struct subject *subject, uint8_t data[static SMALL], const int *fds)
+{
+    compose(subject, data, SMALL, 1);
+    return (struct wherry_message){.data = data, .size = SMALL, .fds = fds, .fd_count = 2};
+}
+
+CASE(16, descriptors_come_with_their_message, .frames = RECORDS, .needs = WHERRY_TRAIT_CARRIES_FDS)
+{
+    struct site site;
+    struct wherry_channel *sender, *receiver;
+    struct wherry_info info;
+    uint8_t data[SMALL];
+    int came[2], fds[2] = {STDIN_FILENO, STDERR_FILENO};
+    site_init(&site, subject);
+    site.options.fds = 2;
+    open_two(&site, &sender, &receiver);
+    struct wherry_message message = with_descriptors(subject, data, fds);
+    test_is(wherry_channel_send_message(sender, &message, 0, soon()), 0);
+    test_is(wherry_channel_receive_with_fds(receiver, data, SMALL, came, 2, &info, soon()), 1);
+    ck_assert_uint_eq(info.fd_count, 2);
+    for (int i = 0; i < 2; i++) {
+        struct stat sent, received;
+        must(fstat(fds[i], &sent) == 0 && fstat(came[i], &received) == 0 && sent.st_ino == received.st_ino,
+             "descriptor %d leads elsewhere", i);
+        close(came[i]);
+    }
+    close_two(sender, receiver);
+    site_fini(&site);
+}
+
+CASE(16, without_the_trait_descriptors_are_refused, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_CARRIES_FDS | WHERRY_TRAIT_DESCRIPTOR)
+{
+    struct site site;
+    struct wherry_channel *sender, *receiver;
+    uint8_t data[SMALL];
+    int fds[2] = {STDIN_FILENO, STDERR_FILENO};
+    site_init(&site, subject);
+    open_two(&site, &sender, &receiver);
+    struct wherry_message message = with_descriptors(subject, data, fds);
+    test_is(wherry_channel_send_message(sender, &message, 0, soon()), -EOPNOTSUPP);
+    close_two(sender, receiver);
+    site_fini(&site);
 }

@@ -41,6 +41,7 @@ static const struct {
     {"unix+dgram", "unix+dgram:@{name}?uid=any", "unix+dgram@", false, 0, 0},
     {"fd", "fd:{fds}", "fd(socket)", true, WHERRY_TRAIT_PEER, 0}, /* who is there is known, and it goes both ways */
     {"shm", "shm://{name}?share=0", "shm(share)", false, 0, 0},
+    {"udp", "udp://{host}:{port}?seq=1", "udp(seq)", false, 0, 0},
 };
 
 /* Before any test runs there is no test to fail. */

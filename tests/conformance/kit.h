@@ -72,6 +72,9 @@ bool shares_stream(const struct subject *subject);
 /* Bytes that the sender's kernel holds go on to the receiver's by themselves: full a moment ago is not full. */
 bool moves_on(const struct subject *subject);
 
+/* The other side is there before a message is sent to it: who connects waits for it.  Without connections nobody knows. */
+bool waits_for_the_other(const struct subject *subject);
+
 /* That nobody is left to receive is known before the first send, not by what it leads to (H52). */
 bool knows_at_once(const struct subject *subject);
 
@@ -169,6 +172,9 @@ struct crate {
 void crate_init(struct crate *crate, const struct subject *subject, size_t capacity);
 void crate_fini(struct crate *crate);
 int take(struct wherry_channel *receiver, struct crate *crate, wherry_time deadline);
+
+/* The next message of its sender came, *next: where some may be lost, or a later one. */
+bool in_turn(const struct crate *crate, unsigned *next);
 
 /* What sends come to when nobody receives: soon -EPIPE, or a full channel where the object cannot know. */
 int post_until_refused(const struct subject *subject, struct wherry_channel *sender);

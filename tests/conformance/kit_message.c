@@ -152,6 +152,14 @@ void expect_end(struct wherry_channel *receiver, struct crate *crate)
     test_is(take(receiver, crate, WHERRY_NOW), HAS(ENDS_FOR_EVER) ? 0 : -EAGAIN);
 }
 
+bool in_turn(const struct crate *crate, unsigned *next)
+{
+    const struct subject *subject = crate->subject;
+    unsigned number = number_of(crate->tag), wanted = *next;
+    *next = number + 1;
+    return number == wanted || (HAS(LOSSY) && number > wanted);
+}
+
 /* Far beyond what any kernel object holds by default; a transport without bounds breaks the clause. */
 enum { FILL_MESSAGES = 1 << 20, FILL_BYTES = 1 << 28 };
 

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <sys/socket.h>
 
+#include "channel/sequence.h"
 #include "kit.h"
 
 static const char *const seat_names[] = {"host", "guest"};
@@ -23,6 +24,11 @@ bool shares_stream(const struct subject *subject)
 bool moves_on(const struct subject *subject)
 {
     return strcmp(subject->traits->scheme, "tcp") == 0;
+}
+
+bool waits_for_the_other(const struct subject *subject)
+{
+    return !HAS(LOSSY);
 }
 
 bool knows_at_once(const struct subject *subject)
@@ -282,7 +288,7 @@ size_t site_limit(const struct site *site)
     const struct subject *subject = site->subject;
     size_t limit = site->options.max_message ? (size_t)site->options.max_message : (size_t)16 << 20;
     if (subject->traits->largest && subject->traits->largest < limit)
-        limit = (size_t)subject->traits->largest;
+        limit = (size_t)subject->traits->largest - (strstr(subject->sample, "seq=1") ? WHERRY__SEQUENCE_HEADER : 0);
     bool shared = shares_stream(subject) && (!(HAS(PAIR) && HAS(DUPLEX)) || site->options.inheritable);
     if (shared && subject->frame != LENGTH && site->options.writers != 1) {
         size_t atom = PIPE_BUF - (subject->frame & (LINE | NUL) ? 1u : 0u);

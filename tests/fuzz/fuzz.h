@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+void fuzz_ancillary(const uint8_t *data, size_t size);
 void fuzz_config(const uint8_t *data, size_t size);
 void fuzz_stream(const uint8_t *data, size_t size);
 void fuzz_parts(const uint8_t *data, size_t size);

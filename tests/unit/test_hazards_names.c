@@ -214,6 +214,37 @@ TEST(h11_a_lock_file_of_another_user_is_not_adopted)
     free(parent_of_all);
 }
 
+/* Made without permissions, or killed before they were set: neither may bar the name to its owner. */
+static void h12_listen_under_any_umask(void *argument)
+{
+    char url[400];
+    struct stat status;
+    static const struct ends_kind unix_kind = ENDS_UNIX;
+    struct wherry_channel *channel = NULL;
+    const char *lock = argument;
+    ck_assert(test_become_nobody());
+    umask(0777);
+    for (int i = 0; i < 2; i++) {
+        test_ok(wherry_channel_open(ends_url(url, sizeof url, &unix_kind, ""), WHERRY_RECEIVE, NULL, WHERRY_NOW,
+                                    &channel));
+        ck_assert_int_eq(lstat(lock, &status), 0);
+        ck_assert_uint_eq(status.st_mode & 0777, 0600);
+        wherry_channel_close(channel, WHERRY_NOW);
+        close(open(lock, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600)); /* what a kill leaves */
+    }
+    ck_assert_int_eq(unlink(lock), 0);
+}
+
+TEST(h12_no_umask_bars_a_name)
+{
+    char path[256];
+    if (!test_is_root())
+        test_skip("only root can become another user");
+    ck_assert_int_eq(chmod(test_dir(), 01777), 0);
+    test_join(test_fork(h12_listen_under_any_umask, test_path(path, "place.lock")));
+    ck_assert_int_eq(chmod(test_dir(), 0700), 0);
+}
+
 /* A datagram socket of another user's is not sent to: the kernel names no peer, the file's owner stands for it. */
 static void h11_take_datagram_name(void *argument)
 {

@@ -105,7 +105,8 @@ static const struct {
     {"given_twice_1", "fifo:a?k=1&k=2", 12, "given twice"},
     {"given_twice_2", "fifo:a?k=1&b=2&k", 16, "given twice"},
     {"given_twice_3", "fifo:a?k=1&%6B=2", 12, "given twice"},
-    {"more_than_24_1", "fifo:a?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q&r&s&t&u&v&w&x&y", 56, "more than 24"},
+    {"more_than_40_1",
+     "fifo:a?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q&r&s&t&u&v&w&x&y&z&A&B&C&D&E&F&G&H&I&J&K&L&M&N&O", 88, "more than 40"},
 };
 
 TEST_TABLE(bad_urls_and_the_place_of_the_error, bad)

@@ -24,6 +24,7 @@ const struct shortfall shortfalls[] = {
     {13, WHERRY_TRAIT_IN_PLACE, false, "Reserve and borrow work through a buffer: one copy."},
     {14, WHERRY_TRAIT_PEER, false, "The kernel does not say who sent a message."},
     {16, WHERRY_TRAIT_TYPES, false, "Messages carry no type."},
+    {0, WHERRY_TRAIT_CARRIES_FDS, false, "Messages carry no open descriptors."},
 };
 const size_t shortfall_count = sizeof shortfalls / sizeof *shortfalls;
 
@@ -103,7 +104,10 @@ void print_scdoc(FILE *out)
     print_objects(out, all, count);
     fprintf(out, "\nWhat kernel objects cannot keep, and which:\n\n[[ *Clause*\n:< *What is not kept*\n:[ *By*\n");
     for (size_t i = 0; i < shortfall_count; i++) {
-        fprintf(out, "|  %d %s\n:  ", shortfalls[i].clause, clause_name(shortfalls[i].clause));
+        if (shortfalls[i].clause)
+            fprintf(out, "|  %d %s\n:  ", shortfalls[i].clause, clause_name(shortfalls[i].clause));
+        else
+            fprintf(out, "|  -\n:  ");
         print_text(out, shortfalls[i].detail);
         fprintf(out, "\n:  ");
         print_who(out, all, count, &shortfalls[i]);

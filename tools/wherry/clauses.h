@@ -14,7 +14,7 @@ enum { CLAUSES = 16 };
 
 /* One way in which a kernel object may fall short of a clause. */
 struct shortfall {
-    int clause;
+    int clause; /* 0: of what is no clause, and only some objects can */
     uint64_t trait;
     bool when_set;      /* falls short with the trait; else without it */
     const char *detail; /* what is not kept, as a sentence for wherry-semantics(7) */

@@ -167,7 +167,7 @@ static int take_replies(struct ask *ask, uint64_t *replies)
         if (ask->kept && sent == 0 && ask->all)
             wherry_channel_finish(ask->channel, WHERRY_NOW); /* what cannot say so has no end either */
         ask->kept = sent == -EAGAIN;
-        int result = wherry_channel_borrow(ask->channel, &loan, WHERRY_NOW);
+        int result = endpoint_borrow(ask->channel, &loan, WHERRY_NOW);
         if (result == 1) {
             print(ask, &loan);
             wherry_channel_return(ask->channel, &loan);

@@ -150,7 +150,7 @@ static int take_turn(struct echo *echo)
     bool for_ever = wherry_channel_traits(echo->channel)->bits & WHERRY_TRAIT_ENDS_FOR_EVER;
     for (int i = 0; i < TURN; i++) {
         struct wherry_loan loan;
-        int result = wherry_channel_borrow(echo->channel, &loan, WHERRY_NOW);
+        int result = endpoint_borrow(echo->channel, &loan, WHERRY_NOW);
         if (result == 1) {
             progress_count(&echo->progress, 1, loan.info.size);
             answer(echo, &loan);

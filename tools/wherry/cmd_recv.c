@@ -108,24 +108,14 @@ static void print(struct recv *recv, const struct wherry_loan *loan)
 /* The next message: at once if there is one; else what is buffered goes out first, so that nobody waits for it. */
 static int next(struct recv *recv, struct wherry_loan *ret_loan)
 {
-    int result = wherry_channel_borrow(recv->channel, ret_loan, WHERRY_NOW);
+    int result = endpoint_borrow(recv->channel, ret_loan, WHERRY_NOW);
     if (result != 1 && recv->until == 0)
         recv->until = options_deadline(&recv->options);
     if (result != -EAGAIN)
         return result;
     if (output_flush(&recv->output) != 0)
         return -EIO;
-    return wherry_channel_borrow(recv->channel, ret_loan, recv->until);
-}
-
-/* No descriptor for another peer, which passes as others go: looked for again soon, but not all the time (H54).  What
- * is buffered goes out first, and what -w bounds goes on meanwhile.  0 or -ETIMEDOUT. */
-static int wait_for_descriptors(struct recv *recv)
-{
-    wherry_time step = wherry_after(WHERRY_MILLISECOND);
-    output_flush(&recv->output);
-    signals_wait(-1, step < recv->until ? step : recv->until);
-    return wherry_now() < recv->until ? 0 : -ETIMEDOUT;
+    return endpoint_borrow(recv->channel, ret_loan, recv->until);
 }
 
 /* Returns the exit code. */
@@ -148,7 +138,7 @@ static int receive(struct recv *recv)
             if (!recv->keep || for_ever)
                 break;
         } else if (endpoint_goes_on(result, recv->url, recv->keep)) {
-            if ((result == -EMFILE || result == -ENFILE) && wait_for_descriptors(recv) < 0)
+            if (wherry_now() >= recv->until)
                 return complain(TOOL_TIMED_OUT, "%s: no message came in time", recv->url);
         } else if (signals_caught()) {
             break;
@@ -178,7 +168,7 @@ static void say_losses(const struct recv *recv, const struct wherry_channel_stat
 {
     /* without connections it is the datagram that is turned away */
     const char *who = endpoint_has(recv->url, WHERRY_TRAIT_ENDS) ? "peer" : "datagram";
-    char dropped[96] = "", refused[64] = "", torn[96] = "";
+    char dropped[96] = "", refused[64] = "", torn[96] = "", lost[64] = "";
     if (stats->dropped > 0)
         snprintf(dropped, sizeof dropped, "%" PRIu64 " message%s dropped (torn, foreign or too long)", stats->dropped,
                  stats->dropped == 1 ? " was" : "s were");
@@ -188,9 +178,17 @@ static void say_losses(const struct recv *recv, const struct wherry_channel_stat
     if (recv->torn > 0)
         snprintf(torn, sizeof torn, "%" PRIu64 " last record%s came without %s delimiter", recv->torn,
                  recv->torn == 1 ? "" : "s", recv->torn == 1 ? "its" : "their");
-    if (dropped[0] || refused[0] || torn[0])
-        complain(0, "recv: %s: %s%s%s%s%s", recv->url, dropped, dropped[0] && refused[0] ? ", " : "", refused,
-                 (dropped[0] || refused[0]) && torn[0] ? ", " : "", torn);
+    if (stats->lost > 0)
+        snprintf(lost, sizeof lost, "%" PRIu64 " message%s lost on the way", stats->lost,
+                 stats->lost == 1 ? " was" : "s were");
+    const char *const all[] = {dropped, refused, torn, lost};
+    char text[400] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i][0])
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%s", length ? ", " : "", all[i]);
+    if (length)
+        complain(0, "recv: %s: %s", recv->url, text);
 }
 
 /* A standard output that cannot be written is found before the first message is taken, not after. */

@@ -57,8 +57,10 @@ static int open_either(struct relay *relay, const char *url, struct wish *wish, 
     if (relay->two_way) {
         wish->role = WHERRY_BOTH;
         int result = endpoint_try(url, wish, WHERRY_NOW, ret_channel);
-        if (result == 0)
+        if (result == 0) {
+            endpoint_note_place(url, &relay->options, *ret_channel);
             return 0;
+        }
         if (result == -EOPNOTSUPP || result == -EBADF) /* EBADF: a descriptor that is open for one direction */
             relay->two_way = false;
     }
@@ -184,7 +186,7 @@ static void take(struct relay *relay)
     bool more = !any_full(relay);
     for (int i = 0; i < TURN && more && !relay->from_done; i++) {
         struct wherry_loan loan;
-        int result = wherry_channel_borrow(relay->from, &loan, WHERRY_NOW);
+        int result = endpoint_borrow(relay->from, &loan, WHERRY_NOW);
         if (result == -EAGAIN)
             return;
         if (result < 0) {

@@ -72,7 +72,10 @@ static int print_table(const struct verb *verb, const char *url, const struct ta
     if (!style->list_columns) {
         int result = wherry_ring_stat(url, &stat, sizeof stat);
         if (result < 0)
-            return complain(result == -EINVAL ? TOOL_USAGE : TOOL_FAILED, "stat: %s", wherry_why());
+            return complain(result == -EINVAL      ? TOOL_USAGE
+                            : result == -ETIMEDOUT ? TOOL_TIMED_OUT
+                                                   : TOOL_FAILED,
+                            "stat: %s", wherry_why());
     }
     int code = table_new(verb, "places", STAT_SCHEMA, columns, COLUMNS, style, &table);
     if (code != 0 || !table)
@@ -103,7 +106,7 @@ const struct verb verb_stat = {
     .help = "Print a line for each endpoint of a ring, alive or dead, and for each lane that\n"
             "holds messages.  The ring is only looked at.\n"
             "\n" TABLE_HELP "\n"
-            "Nothing here waits: -w has nothing to bound.\n",
+            "Nothing here waits, save a second for a ring with share=: -w bounds nothing.\n",
     .examples = "Examples:\n"
                 "  wherry stat shm://jobs\n"
                 "  wherry stat -J shm://jobs | jq '[.places[].depth] | add'\n",

@@ -135,6 +135,12 @@ void endpoint_waits(struct waiting *waiting, const char *url, const struct optio
     note("waiting for %s: the directory %s does not exist", url, directory);
 }
 
+void endpoint_note_place(const char *url, const struct options *options, const struct wherry_channel *channel)
+{
+    if (options->verbose && strcmp(url, wherry_channel_url(channel)) != 0)
+        note("listening at %s", wherry_channel_url(channel));
+}
+
 /* Nobody came in time. */
 static int nobody_came(int error, const char *url)
 {
@@ -161,8 +167,10 @@ int endpoint_open(const char *url, const struct wish *wish, const struct options
         if (until > deadline)
             until = deadline;
         int result = endpoint_try(url, wish, until, ret_channel);
-        if (result == 0)
+        if (result == 0) {
+            endpoint_note_place(url, options, *ret_channel);
             return 0;
+        }
         if (signals_caught())
             return TOOL_SIGNAL + signals_caught();
         bool early = (result == -ETIMEDOUT || result == -EAGAIN) && until < deadline;
@@ -236,6 +244,28 @@ wherry_time endpoint_grace(wherry_time deadline)
 {
     wherry_time grace = wherry_after(GRACE);
     return signals_caught() && grace < deadline ? grace : deadline;
+}
+
+int endpoint_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan, wherry_time deadline)
+{
+    static void *copy;
+    static size_t capacity;
+    int result = wherry_channel_borrow(channel, ret_loan, deadline);
+    size_t size = ret_loan->info.size;
+    if (result != 1 || size == 0 || !(wherry_channel_traits(channel)->bits & WHERRY_TRAIT_IN_PLACE))
+        return result;
+    if (size > capacity) {
+        void *larger = realloc(copy, size);
+        if (!larger) {
+            wherry_channel_return(channel, ret_loan);
+            return -ENOMEM;
+        }
+        copy = larger;
+        capacity = size;
+    }
+    memcpy(copy, ret_loan->data, size);
+    ret_loan->data = copy;
+    return 1;
 }
 
 int endpoint_end(struct wherry_channel *channel, wherry_time deadline)

@@ -67,8 +67,15 @@ bool endpoint_goes_on(int error, const char *url, bool keeps_on);
 /* Whether `error` is a lack of descriptors.  Then it was said, in all no more than once in ten seconds. */
 bool endpoint_lacks_descriptors(int error, const char *url);
 
+/* With -v: where it listens, when that is not what the URL says: port 0 became another. */
+void endpoint_note_place(const char *url, const struct options *options, const struct wherry_channel *channel);
+
 /* When a signal came, the time that is left to deliver what was taken; else `deadline`. */
 wherry_time endpoint_grace(wherry_time deadline);
+
+/* wherry_channel_borrow(), and the message in memory of this process: where it lies in memory that is shared its sender
+ * may change it between a check and the use of what was checked.  One message at a time. */
+int endpoint_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan, wherry_time deadline);
 
 /* Deliver until `deadline` what is kept, or for the time that a signal leaves, and close.  Returns 0; -EAGAIN or
  * -ETIMEDOUT: a message that was begun is cut off; or another -errno.  Nothing is said. */

@@ -19,6 +19,7 @@ struct link {
     struct wherry_channel *to; /* NULL while it is not there yet */
     struct outbox forward, back;
     wherry_time retry_at, retry_step; /* while `to` is NULL */
+    wherry_time patience;             /* of a try to reach another host */
     size_t in_vain;                   /* bytes that came after TO had gone */
     bool unflushed;                   /* `to` itself keeps something */
     bool from_done;                   /* nothing more comes from FROM for this link */

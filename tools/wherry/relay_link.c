@@ -3,12 +3,16 @@
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "endpoint.h"
 #include "relay.h"
 #include "signals.h"
 
 enum { TURN = 256 };
+
+/* How long a try to reach another host takes at most. */
+#define PATIENCE (400 * WHERRY_MILLISECOND)
 
 /* A link of its own for each peer may hold so much, so that one slow peer does not at once stop the others; where all
  * share one link, what TO does not take is not taken from FROM. */
@@ -120,7 +124,13 @@ static void open_to(struct relay *relay, struct link *link)
     struct wish wish = {.role = relay->two_way ? WHERRY_BOTH : WHERRY_SEND, .side = WHERRY_CONNECT};
     if (wherry_now() < link->retry_at)
         return;
-    int result = endpoint_try(relay->to_url, &wish, WHERRY_NOW, &link->to);
+    /* To another host it takes as long as packets go there and back, and nobody is relayed for meanwhile: each try gets
+     * twice the time of the one before. */
+    bool far = strncmp(relay->to_url, "tcp:", 4) == 0;
+    int result = endpoint_try(relay->to_url, &wish, far ? wherry_after(link->patience) : WHERRY_NOW, &link->to);
+    link->patience = link->patience ? 2 * link->patience : WHERRY_MILLISECOND;
+    if (link->patience > PATIENCE)
+        link->patience = PATIENCE;
     if (result == 0) {
         relay->progressed = true;
         relay->to_waits = (struct waiting){0};
@@ -183,7 +193,7 @@ static void take_back(struct relay *relay, struct link *link)
 {
     for (int i = 0; i < TURN && !link->to_done && !link_is_full(relay, &link->back); i++) {
         struct wherry_loan loan;
-        int result = wherry_channel_borrow(link->to, &loan, WHERRY_NOW);
+        int result = endpoint_borrow(link->to, &loan, WHERRY_NOW);
         if (result == -EAGAIN)
             return;
         relay->progressed = true;
