@@ -87,8 +87,10 @@ static inline int receive(struct wherry_channel *channel, void *buffer, size_t c
         if (loan->data != buffer && loan->info.size)
             memcpy(buffer, loan->data, loan->info.size);
         wherry__channel_lock(channel);
-        if (fds && loan->info.fd_count)
-            channel->endpoint.transport->take_fds(&channel->endpoint, fds, loan->info.fd_count);
+        if (fds && loan->info.fd_count) {
+            ssize_t taken = channel->endpoint.transport->take_fds(&channel->endpoint, fds, loan->info.fd_count);
+            loan->info.fd_count = taken > 0 ? (size_t)taken : 0;
+        }
         channel->endpoint.transport->give_back(&channel->endpoint);
         wherry__channel_unlock(channel);
         count_received(channel, loan->info.size, loan->info.flags);

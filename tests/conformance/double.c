@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { SIDES = 256 };
 
@@ -43,15 +44,22 @@ struct side *double_side(struct wherry__endpoint *endpoint)
     return found;
 }
 
+static void let_go(struct held *held)
+{
+    while (held && held->fd_count > 0)
+        close(held->fds[--held->fd_count]);
+    free(held);
+}
+
 static void drop_all(struct side *side)
 {
     while (side->first) {
         struct held *held = side->first;
         side->first = held->next;
-        free(held);
+        let_go(held);
     }
     side->last = &side->first;
-    free(side->spent);
+    let_go(side->spent);
     side->spent = NULL;
 }
 
@@ -71,6 +79,7 @@ static struct held *copy(const struct wherry_loan *loan)
     if (!held)
         abort();
     held->next = NULL;
+    held->fd_count = 0;
     held->loan = *loan;
     held->loan.data = held + 1;
     if (loan->info.size)
@@ -92,13 +101,17 @@ static int pull(struct side *side)
     if (result != 1)
         return result;
     struct held *held = copy(&loan);
+    if (loan.info.fd_count) {
+        ssize_t taken = double_real->take_fds(side->endpoint, held->fds, sizeof held->fds / sizeof *held->fds);
+        held->fd_count = taken > 0 ? (size_t)taken : 0;
+    }
     double_real->give_back(side->endpoint);
     side->pulled++;
     unsigned count = double_on_message ? double_on_message(side, held) : 1;
     for (unsigned i = 1; i < count; i++)
         append(side, copy(&held->loan));
     if (count == 0)
-        free(held);
+        let_go(held);
     else
         append(side, held);
     return 1;
@@ -141,8 +154,21 @@ void double_give_back(struct wherry__endpoint *endpoint)
     side->first = held->next;
     if (!side->first)
         side->last = &side->first;
-    free(side->spent); /* the channel may still copy from what it gave back a moment ago */
+    let_go(side->spent); /* the channel may still copy from what it gave back a moment ago */
     side->spent = held;
+}
+
+static ssize_t double_take_fds(struct wherry__endpoint *endpoint, int *fds, size_t capacity)
+{
+    struct held *held = double_side(endpoint)->first;
+    size_t count = held ? held->fd_count : 0;
+    if (count > capacity)
+        return -EMSGSIZE;
+    for (size_t i = 0; i < count; i++)
+        fds[i] = held->fds[i];
+    if (held)
+        held->fd_count = 0;
+    return (ssize_t)count;
 }
 
 bool double_ready(struct wherry__endpoint *endpoint)
@@ -196,6 +222,7 @@ static void install(const char *scheme, void (*apply)(struct wherry__transport *
     transport.open = double_real->open ? double_open : NULL;
     transport.try_borrow = double_try_borrow;
     transport.give_back = double_give_back;
+    transport.take_fds = double_real->take_fds ? double_take_fds : NULL;
     transport.rescue = NULL; /* the caller's buffer is never given to the transport */
     transport.ready = double_ready;
     transport.close = double_close;

@@ -17,6 +17,8 @@
 struct held {
     struct held *next;
     struct wherry_loan loan; /* data points behind the struct */
+    size_t fd_count; /* descriptors that came with it and that nobody has taken */
+    int fds[8];
 };
 
 /* What the double knows of an endpoint besides its transport's state. */
