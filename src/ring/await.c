@@ -55,7 +55,7 @@ static bool has_free(const struct wherry__ring *ring, uint64_t lanes)
 bool wherry__ring_has_message(struct wherry__ring *ring)
 {
     /* one that cannot be mapped is for the receive to say */
-    return ring->taken || has_free(ring, wherry__ring_map_lanes(ring) & ~ring->bad) || wherry__ring_lacks_lanes(ring);
+    return ring->taken || has_free(ring, wherry__ring_map_lanes(ring) & ~ring->bad) || ring->lacks_lanes;
 }
 
 void wherry__ring_arm(struct wherry__ring *ring, enum ring_wakes_by by)

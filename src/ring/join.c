@@ -50,20 +50,17 @@ static uint64_t missing_lanes(const struct wherry__ring *ring)
 
 uint64_t wherry__ring_map_lanes(struct wherry__ring *ring)
 {
+    ring->lacks_lanes = false;
     for (uint64_t more = missing_lanes(ring); more; more &= more - 1) {
         unsigned i = (unsigned)__builtin_ctzll(more);
         ring->lanes[i] = map_lane(ring, i, PROT_READ);
-        if (!ring->lanes[i])
+        ring->lacks_lanes = !ring->lanes[i];
+        if (ring->lacks_lanes)
             break; /* no memory: it is tried again at the next look */
         ring->freed_to[i] = 0;
         ring->mapped |= UINT64_C(1) << i;
     }
     return ring->mapped;
-}
-
-bool wherry__ring_lacks_lanes(const struct wherry__ring *ring)
-{
-    return missing_lanes(ring) != 0;
 }
 
 /* ---- the sender's lane ---- */

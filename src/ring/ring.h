@@ -70,6 +70,7 @@ struct wherry__ring {
     /* receiving */
     const uint8_t *lanes[RING_PLACES];
     uint64_t mapped, bad;   /* bits of lanes: mapped; found to hold nonsense */
+    bool lacks_lanes;       /* one could not be mapped the last time, for want of memory */
     unsigned current, streak;
     unsigned prompt;        /* spins in a row that found a message at once */
     uint64_t largest;       /* bytes of a message that is believed: half of the capacity, or max_message */

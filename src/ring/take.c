@@ -194,7 +194,7 @@ static bool is_end(struct wherry__ring *ring, unsigned senders, uint64_t joined)
 static int take_mapped(struct wherry__ring *ring, struct ring_message *ret)
 {
     int result = take_once(ring, ret);
-    if (result != -EAGAIN || !wherry__ring_lacks_lanes(ring))
+    if (result != -EAGAIN || !ring->lacks_lanes)
         return result;
     return wherry__fail(ENOMEM, "%s: no memory to map a sender's lane (%llu bytes, twice); its messages wait",
                         ring->wish.url, (unsigned long long)ring->capacity);

@@ -412,5 +412,7 @@ TEST(without_proc_it_is_said)
 {
     if (!test_is_root())
         test_skip("needs CAP_SYS_ADMIN, for a mount namespace");
+    if (TEST_SANITIZED)
+        test_skip("sanitizers read /proc");
     test_join(test_fork(make_without_proc, NULL));
 }
