@@ -115,7 +115,7 @@ def test_socat_answers(stage):
     """wherry ask to socat, which sends back what comes"""
     stage.need("socat")
     port = free_port()
-    socat = stage.start("socat", f"UDP-LISTEN:{port},bind=127.0.0.1", "EXEC:cat")
+    socat = stage.start("socat", f"UDP-LISTEN:{port},bind=127.0.0.1", "PIPE")
     wait_for(lambda: bound(port), "socat to take its port")
     same(stage.run_wherry("ask", f"udp://127.0.0.1:{port}", "marco").out, b"marco\n")
     socat.signal(signal.SIGTERM)
