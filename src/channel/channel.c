@@ -128,19 +128,28 @@ void wherry_channel_interrupt(struct wherry_channel *channel)
     errno = code;
 }
 
+/* For calls that only ask, and take no turn.  0, and the endpoint is locked; or -errno. */
+static int lock_to_ask(struct wherry_channel *channel)
+{
+    if (channel->endpoint.born != wherry__generation()) {
+        int result = wherry__channel_enter_child(channel);
+        if (result < 0)
+            return result;
+    }
+    wherry__channel_lock(channel);
+    return 0;
+}
+
 int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, struct wherry_peer *ret_peer)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
     if (!endpoint->transport->peer)
         return wherry__fail(EOPNOTSUPP, "%s: the kernel does not say who is at the other end of a %s",
                             channel->config.name, endpoint->transport->traits.object);
-    if (endpoint->born != wherry__generation()) {
-        int result = wherry__channel_enter_child(channel);
-        if (result < 0)
-            return result;
-    }
-    wherry__channel_lock(channel);
-    int result = endpoint->transport->peer(endpoint, id, ret_peer);
+    int result = lock_to_ask(channel);
+    if (result < 0)
+        return result;
+    result = endpoint->transport->peer(endpoint, id, ret_peer);
     wherry__channel_unlock(channel);
     return result;
 }
@@ -151,13 +160,10 @@ int wherry_channel_peer_pidfd(struct wherry_channel *channel, uint64_t id)
     if (!endpoint->transport->peer_pidfd)
         return wherry__fail(EOPNOTSUPP, "%s: the kernel knows no process at the other end of a %s", channel->config.name,
                             endpoint->transport->traits.object);
-    if (endpoint->born != wherry__generation()) {
-        int result = wherry__channel_enter_child(channel);
-        if (result < 0)
-            return result;
-    }
-    wherry__channel_lock(channel);
-    int result = endpoint->transport->peer_pidfd(endpoint, id);
+    int result = lock_to_ask(channel);
+    if (result < 0)
+        return result;
+    result = endpoint->transport->peer_pidfd(endpoint, id);
     wherry__channel_unlock(channel);
     return result;
 }
@@ -170,13 +176,10 @@ int wherry_channel_peer_stats(struct wherry_channel *channel, uint64_t id, struc
     if (!endpoint->transport->peer_stats)
         return wherry__fail(EOPNOTSUPP, "%s: a %s has no connections to count on", channel->config.name,
                             endpoint->transport->traits.object);
-    if (endpoint->born != wherry__generation()) {
-        int result = wherry__channel_enter_child(channel);
-        if (result < 0)
-            return result;
-    }
-    wherry__channel_lock(channel);
-    int result = endpoint->transport->peer_stats(endpoint, id, &stats);
+    int result = lock_to_ask(channel);
+    if (result < 0)
+        return result;
+    result = endpoint->transport->peer_stats(endpoint, id, &stats);
     wherry__channel_unlock(channel);
     if (result < 0)
         return result;
