@@ -14,6 +14,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
+#include "socket/socket.h"
 #include "socket/unix.h"
 
 /* With more members than this each gives its buffers back whenever they are empty. */
@@ -290,7 +291,7 @@ int wherry__crowd_accept(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     for (int i = 0; i < ACCEPT_TURN && !crowd->rests; i++) {
-        int fd = wherry__unix_accept(crowd->listener);
+        int fd = wherry__socket_accept(crowd->listener);
         if (fd == -EAGAIN)
             return 0;
         if (is_the_connections(-fd))

@@ -22,6 +22,7 @@
 #include "channel/connected.h"
 #include "channel/pipe_link.h"
 #include "socket/activation.h"
+#include "socket/socket.h"
 #include "socket/unix.h"
 #include "stream/pipe.h"
 
@@ -125,7 +126,7 @@ static void socket_kind(struct wherry__link *link, int fd)
         return;
     wherry__link_is_unix(link);
     wherry__credentials_ask(fd);
-    wherry__unix_least(fd, 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
+    wherry__socket_least(fd, 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
     struct wherry__credentials credentials;
     if (wherry__credentials_of_connection(fd, &credentials) == 0) {
         link->peer.has_credentials = true;

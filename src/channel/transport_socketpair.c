@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "base/why.h"
 #include "channel/single.h"
+#include "socket/socket.h"
 #include "socket/unix.h"
 
 static int socketpair_pair(struct wherry__endpoint *endpoints[2])
@@ -32,9 +33,9 @@ static int socketpair_pair(struct wherry__endpoint *endpoints[2])
                                               .gid = credentials.gid};
     }
     for (int i = 0; i < 2 && result == 0; i++) {
-        result = wherry__unix_resize(fds[i], config->capacity, config->name);
+        result = wherry__socket_resize(fds[i], config->capacity, config->name);
         if (config->writers > 1)
-            wherry__unix_least(fds[i], 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
+            wherry__socket_least(fds[i], 4 * WHERRY__PART_ATOM); /* a part must fit into the socket whole */
         if (result == 0)
             result = wherry__single_start(endpoints[i]);
     }

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/why.h"
 #include "channel/connected.h"
+#include "socket/socket.h"
 #include "socket/unix.h"
 
 struct unix_state {
@@ -22,7 +23,7 @@ int wherry__unix_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_
         return 0;
     *ret_peer = (struct wherry_peer){
         .has_credentials = true, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
-    int result = wherry__unix_resize(fd, endpoint->config->capacity, endpoint->config->name);
+    int result = wherry__socket_resize(fd, endpoint->config->capacity, endpoint->config->name);
     return result < 0 ? result : 1;
 }
 
@@ -61,7 +62,7 @@ static int open_connecting(struct wherry__endpoint *endpoint, int type, wherry_t
     link->exact = wherry__reads_exactly(config, false);
     link->peer = (struct wherry_peer){
         .id = 1, .has_credentials = known, .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
-    int result = wherry__unix_resize(fd, config->capacity, config->name);
+    int result = wherry__socket_resize(fd, config->capacity, config->name);
     return result < 0 ? result : wherry__single_start(endpoint);
 }
 

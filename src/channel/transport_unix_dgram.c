@@ -13,6 +13,7 @@
 #include "base/why.h"
 #include "channel/addresses.h"
 #include "channel/single.h"
+#include "socket/socket.h"
 #include "socket/unix.h"
 
 struct dgram_state {
@@ -60,7 +61,7 @@ static int dgram_open(struct wherry__endpoint *endpoint, wherry_time deadline)
             result = wherry__unix_autobind(link->in_fd, config->name);
     }
     if (result >= 0)
-        result = wherry__unix_resize(link->in_fd, config->capacity, config->name);
+        result = wherry__socket_resize(link->in_fd, config->capacity, config->name);
     return result < 0 ? result : wherry__single_start(endpoint);
 }
 

@@ -13,15 +13,7 @@
 #include "base/sys.h"
 #include "base/why.h"
 #include "ring/door_state.h"
-
-int wherry__door_bell_socket(void)
-{
-    wherry__fd_guard();
-    int fd = wherry__sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = fd >= 0 ? wherry__fd_note(fd) : -errno;
-    wherry__fd_unguard();
-    return result;
-}
+#include "socket/socket.h"
 
 /* Refused is dead, and stays so: a bell is bound before it has its name, and no name is used twice.  One that never
  * got it is judged by its age. */
@@ -37,7 +29,7 @@ bool wherry__door_is_dead_bell(const struct wherry__door *door, int directory, c
         (strncmp(name, DOOR_NEW, strlen(DOOR_NEW)) == 0 && time(NULL) - status.st_ctime < LONG))
         return false;
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = wherry__door_bell_socket();
+    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false);
     bool dead = fd >= 0 && wherry__sys.connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
                 errno == ECONNREFUSED;
     wherry__fd_close(&fd);
@@ -69,7 +61,7 @@ int wherry__door_make_bell(const struct wherry__door *door, const uint8_t secret
     bell_address(&new, DOOR_NEW, secret, door->uid, place, epoch);
     bell_address(&address, DOOR_BELL, secret, door->uid, place, epoch);
     wherry__sys.unlinkat(AT_FDCWD, new.sun_path, 0); /* a try of ours that failed */
-    int fd = wherry__door_bell_socket();
+    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false);
     if (fd < 0)
         return wherry__fail_errno(-fd, "%s: no bell for those who poll", door->url);
     if (wherry__sys.fchmod(fd, 0622) != 0 || wherry__sys.bind(fd, (struct sockaddr *)&new, sizeof new) != 0 ||
@@ -106,7 +98,7 @@ int wherry__door_find_bell(const struct wherry__door *door, const uint8_t secret
         return -1;
     int fd = -1;
     if (wherry__sys.fstat(name, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_uid == uid &&
-        (fd = wherry__door_bell_socket()) >= 0) {
+        (fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false)) >= 0) {
         snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", name);
         if (wherry__sys.connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
             wherry__fd_close(&fd);

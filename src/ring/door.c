@@ -22,6 +22,7 @@
 #include "ring/door_state.h"
 #include "ring/name.h"
 #include "socket/descriptor.h"
+#include "socket/socket.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8U /* Linux 6.3 */
@@ -329,7 +330,7 @@ static void serve(struct wherry__door *door, const struct wherry__life *life)
     if (door->guest_count)
         see_off(door);
     for (int i = 0; i < AT_ONCE; i++) {
-        int fd = wherry__unix_accept(door->listener.fd);
+        int fd = wherry__socket_accept(door->listener.fd);
         if (fd < 0)
             break;
         answer(door, life, fd);

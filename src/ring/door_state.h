@@ -77,8 +77,6 @@ void wherry__door_inherit(struct wherry__door *door, struct wherry__life *life);
 
 /* ---- bell.c ---- */
 
-/* A socket without a name, for datagrams: a descriptor, noted, or -errno. */
-int wherry__door_bell_socket(void);
 /* Whether what has that name in the directory is a bell of a dead process, or a socket that never got its name. */
 bool wherry__door_is_dead_bell(const struct wherry__door *door, int directory, const char *name);
 

@@ -17,6 +17,7 @@
 #include "base/why.h"
 #include "ring/door_state.h"
 #include "socket/descriptor.h"
+#include "socket/socket.h"
 
 /* ---- what is handed over ---- */
 
@@ -128,12 +129,9 @@ static int connect_to(struct wherry__door *door, uid_t uid, int name, const stru
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[DOOR_PATH];
-    wherry__fd_guard();
-    int fd = wherry__fd_note(wherry__sys.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    int code = errno;
-    wherry__fd_unguard();
+    int fd = wherry__socket_new(AF_UNIX, SOCK_SEQPACKET, false);
     if (fd < 0)
-        return wherry__fail_errno(code, "%s: a socket could not be made", door->url);
+        return wherry__fail_errno(-fd, "%s: a socket could not be made", door->url);
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", name);
     int result = wherry__sys.connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
     door_path(path, uid, door->name);

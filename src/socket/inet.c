@@ -18,21 +18,7 @@
 #include "base/sys.h"
 #include "base/time.h"
 #include "base/why.h"
-#include "socket/unix.h" /* what all stream sockets share */
-
-static int new_socket(int family, bool inheritable)
-{
-    wherry__fd_guard();
-    int fd = wherry__sys.socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = fd >= 0 ? (inheritable ? fd : wherry__fd_note(fd)) : -errno;
-    wherry__fd_unguard();
-    return result;
-}
-
-static int set(int fd, int level, int name, int value)
-{
-    return wherry__sys.setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
-}
+#include "socket/socket.h"
 
 static int at_least(wherry_time time, wherry_time unit)
 {
@@ -45,31 +31,33 @@ static int bound_receiving(int fd, const struct wherry__inet_options *options)
 {
     if (!options->capacity)
         return 0;
-    return set(fd, SOL_SOCKET, SO_RCVBUF, options->capacity > INT_MAX ? INT_MAX : (int)options->capacity);
+    return wherry__socket_set(fd, SOL_SOCKET, SO_RCVBUF,
+                              options->capacity > INT_MAX ? INT_MAX : (int)options->capacity);
 }
 
 int wherry__inet_apply(int fd, const struct wherry__inet_options *options, const char *name)
 {
     enum { ASKED = 3, KEEP_MOST = 32767 };
-    int result = options->delay ? 0 : set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    int result = options->delay ? 0 : wherry__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (result == 0 && options->keepalive) {
         int idle = at_least(options->keepalive, WHERRY_SECOND);
         idle = idle > KEEP_MOST ? KEEP_MOST : idle;
-        result = set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        result = wherry__socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
         if (result == 0)
-            result = set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+            result = wherry__socket_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
         if (result == 0) /* dead after half as long again */
-            result = set(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle / (2 * ASKED) ? idle / (2 * ASKED) : 1);
+            result = wherry__socket_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle / (2 * ASKED) ? idle / (2 * ASKED) : 1);
         if (result == 0)
-            result = set(fd, IPPROTO_TCP, TCP_KEEPCNT, ASKED);
+            result = wherry__socket_set(fd, IPPROTO_TCP, TCP_KEEPCNT, ASKED);
     }
     if (result == 0 && options->user_timeout)
-        result = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, at_least(options->user_timeout, WHERRY_MILLISECOND));
+        result = wherry__socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+                                    at_least(options->user_timeout, WHERRY_MILLISECOND));
     if (result == 0)
         result = bound_receiving(fd, options);
     if (result < 0)
         return wherry__fail_errno(-result, "%s: an option of the connection could not be set", name);
-    return wherry__unix_resize(fd, options->capacity, name);
+    return wherry__socket_resize(fd, options->capacity, name);
 }
 
 bool wherry__inet_local(int fd, struct wherry__inet_address *ret_address)
@@ -96,14 +84,14 @@ static int listen_at(const struct wherry__inet_address *address, const struct wh
                      uint32_t backlog, bool inheritable)
 {
     const struct sockaddr *to = (const struct sockaddr *)&address->address;
-    int fd = new_socket(to->sa_family, inheritable);
+    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, inheritable);
     if (fd < 0)
         return fd;
     bool any = to->sa_family == AF_INET6 &&
                IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)to)->sin6_addr);
-    int result = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    int result = wherry__socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (result == 0 && to->sa_family == AF_INET6)
-        result = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !any); /* whatever the host's default is */
+        result = wherry__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !any); /* whatever the host's default is */
     if (result == 0)
         result = bound_receiving(fd, options);
     if (result == 0 && wherry__sys.bind(fd, to, address->size) != 0)
@@ -200,7 +188,7 @@ static int begin(struct attempts *attempts, const struct wherry__inet_options *o
     const struct wherry__inet_address *address = &attempts->list->addresses[i];
     const struct sockaddr *to = (const struct sockaddr *)&address->address;
     attempts->next = wherry_after(STEP);
-    int fd = new_socket(to->sa_family, false);
+    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, false);
     attempts->fds[i] = (struct pollfd){.fd = fd < 0 ? -1 : fd, .events = POLLOUT};
     if (fd < 0) {
         give_up(attempts, i, -fd);

@@ -17,12 +17,8 @@
 #include "base/sys.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "socket/socket.h"
 #include "socket/inet.h" /* a socket's own address */
-
-static int set(int fd, int level, int name, int value)
-{
-    return wherry__sys.setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
-}
 
 /* ---- addresses ---- */
 
@@ -46,21 +42,12 @@ static bool is_any_6(const struct sockaddr *address)
 
 /* ---- options ---- */
 
-static int new_socket(int family, bool inheritable)
-{
-    wherry__fd_guard();
-    int fd = wherry__sys.socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = fd >= 0 ? (inheritable ? fd : wherry__fd_note(fd)) : -errno;
-    wherry__fd_unguard();
-    return result;
-}
-
 static int resize(int fd, int force, int name, uint64_t bytes)
 {
     int wanted = (int)wherry__size_min(bytes, INT_MAX / 2), got = 0;
     socklen_t size = sizeof got;
-    if (set(fd, SOL_SOCKET, force, wanted) < 0)
-        set(fd, SOL_SOCKET, name, wanted);
+    if (wherry__socket_set(fd, SOL_SOCKET, force, wanted) < 0)
+        wherry__socket_set(fd, SOL_SOCKET, name, wanted);
     return wherry__sys.getsockopt(fd, SOL_SOCKET, name, &got, &size) == 0 && got >= wanted ? 0 : -ENOBUFS;
 }
 
@@ -75,7 +62,7 @@ static int use_interface(int fd, const struct sockaddr *address, const char *int
         return wherry__sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)length) == 0 ? 0 : -errno;
     }
     if (address->sa_family == AF_INET6)
-        return set(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)index);
+        return wherry__socket_set(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)index);
     struct ip_mreqn request = {.imr_ifindex = (int)index};
     return wherry__sys.setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request) == 0 ? 0 : -errno;
 }
@@ -85,14 +72,15 @@ static int apply(int fd, const struct wherry__udp_options *options, const struct
     bool six = address->sa_family == AF_INET6;
     int ttl = (int)options->ttl, result = 0;
     if (options->broadcast)
-        result = set(fd, SOL_SOCKET, SO_BROADCAST, 1);
+        result = wherry__socket_set(fd, SOL_SOCKET, SO_BROADCAST, 1);
     if (result == 0 && ttl && six)
-        result = set(fd, IPPROTO_IPV6, is_group(address) ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS, ttl);
+        result = wherry__socket_set(fd, IPPROTO_IPV6, is_group(address) ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS, ttl);
     if (result == 0 && ttl && (!six || is_any_6(address))) /* who listens at both families answers both */
-        result = set(fd, IPPROTO_IP, is_group(address) ? IP_MULTICAST_TTL : IP_TTL, ttl);
+        result = wherry__socket_set(fd, IPPROTO_IP, is_group(address) ? IP_MULTICAST_TTL : IP_TTL, ttl);
     if (result == 0 && options->loop) {
         int loop = options->loop == WHERRY__LOOP_YES;
-        result = six ? set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, loop) : set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, loop);
+        result = six ? wherry__socket_set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, loop)
+                     : wherry__socket_set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, loop);
     }
     if (result == 0 && options->interface[0])
         result = use_interface(fd, address, options->interface);
@@ -101,7 +89,7 @@ static int apply(int fd, const struct wherry__udp_options *options, const struct
     if (result == 0 && options->capacity && options->sends)
         result = resize(fd, SO_SNDBUFFORCE, SO_SNDBUF, options->capacity);
     if (result == 0 && options->receives)
-        set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1); /* how many it had no room for comes along; nice to know */
+        wherry__socket_set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1); /* how many it had no room for comes along; nice to know */
     return result;
 }
 
@@ -129,7 +117,8 @@ static int join(int fd, const struct sockaddr *address, const char *interface)
     struct ip_mreqn request = {.imr_multiaddr = ((const struct sockaddr_in *)(const void *)address)->sin_addr,
                                .imr_ifindex = index};
     int result = wherry__sys.setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request) == 0 ? 0 : -errno;
-    return result == 0 ? set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) : result; /* what others joined is none of ours */
+    /* what others joined is none of ours */
+    return result == 0 ? wherry__socket_set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) : result;
 }
 
 enum step { MAKE, OPTION, BIND, JOIN };
@@ -140,14 +129,14 @@ static int bind_at(const struct wherry__inet_address *address, const struct wher
     const struct sockaddr *to = generic(address);
     bool group = is_group(to);
     *ret_step = MAKE;
-    int fd = new_socket(to->sa_family, inheritable);
+    int fd = wherry__socket_new(to->sa_family, SOCK_DGRAM, inheritable);
     if (fd < 0)
         return fd;
     *ret_step = OPTION;
-    int result = to->sa_family == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_any_6(to)) : 0;
+    int result = to->sa_family == AF_INET6 ? wherry__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_any_6(to)) : 0;
     if (result == 0 &&
         (group || options->broadcast)) /* every receiver gets its own copy; else one would take the port */
-        result = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        result = wherry__socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (result == 0)
         result = apply(fd, options, to);
     if (result == 0) {
@@ -212,7 +201,7 @@ static bool is_broadcast(const struct wherry__inet_address *address)
     const struct sockaddr *to = generic(address);
     if (to->sa_family != AF_INET)
         return false;
-    int fd = new_socket(AF_INET, false);
+    int fd = wherry__socket_new(AF_INET, SOCK_DGRAM, false);
     bool result = fd >= 0 && wherry__sys.connect(fd, to, address->size) != 0 && errno == EACCES;
     if (fd >= 0)
         wherry__fd_close(&fd);
@@ -232,7 +221,7 @@ static int connect_to(const struct wherry__inet_address *address, const struct w
 {
     const struct sockaddr *to = generic(address);
     *ret_step = MAKE;
-    int fd = new_socket(to->sa_family, false);
+    int fd = wherry__socket_new(to->sa_family, SOCK_DGRAM, false);
     if (fd < 0)
         return fd;
     *ret_step = OPTION;
@@ -465,7 +454,7 @@ void wherry__udp_inbox_fini(struct wherry__udp_inbox *inbox)
 
 void wherry__udp_gather(int fd)
 {
-    set(fd, IPPROTO_UDP, UDP_GRO, 1);
+    wherry__socket_set(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
 static void finish_slot(struct memory *m, unsigned i)

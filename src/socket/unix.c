@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "socket/socket.h"
 
 enum { SUN_PATH = sizeof((struct sockaddr_un){0}).sun_path };
 
@@ -100,11 +101,8 @@ static int address_init(struct address *address, const struct wherry__unix_place
 
 static int new_socket(int type, bool inheritable)
 {
-    wherry__fd_guard();
-    int fd = wherry__sys.socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = fd >= 0 ? (inheritable ? fd : wherry__fd_note(fd)) : -errno;
-    wherry__fd_unguard();
-    return result >= 0 ? result : wherry__fail_errno(-result, "a socket could not be made");
+    int fd = wherry__socket_new(AF_UNIX, type, inheritable);
+    return fd >= 0 ? fd : wherry__fail_errno(-fd, "a socket could not be made");
 }
 
 /* ---- listening ---- */
@@ -471,15 +469,6 @@ int wherry__unix_autobind(int fd, const char *name)
     return wherry__fail_errno(errno, "%s: no name to be answered at", name);
 }
 
-int wherry__unix_accept(int fd)
-{
-    wherry__fd_guard();
-    int peer = wherry__sys.accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    int result = peer >= 0 ? wherry__fd_note(peer) : -errno;
-    wherry__fd_unguard();
-    return result;
-}
-
 int wherry__unix_pair(int ret_fds[2], int type, bool inheritable)
 {
     wherry__fd_guard();
@@ -492,26 +481,4 @@ int wherry__unix_pair(int ret_fds[2], int type, bool inheritable)
     for (int i = 0; i < 2; i++)
         wherry__credentials_ask(ret_fds[i]);
     return 0;
-}
-
-int wherry__unix_resize(int fd, uint64_t bytes, const char *name)
-{
-    if (bytes == 0)
-        return 0;
-    int wanted = (int)bytes, got = 0;
-    socklen_t size = sizeof got;
-    if (wherry__sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted) != 0)
-        wherry__sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
-    if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &got, &size) == 0 && got >= wanted)
-        return 0;
-    return wherry__fail(ENOBUFS, "%s: the kernel gives a socket %d bytes, not %d (net.core.wmem_max)", name, got / 2,
-                        wanted);
-}
-
-void wherry__unix_least(int fd, int bytes)
-{
-    int now = 0;
-    socklen_t size = sizeof now;
-    if (wherry__sys.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &size) == 0 && now < bytes)
-        wherry__sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }

@@ -62,16 +62,7 @@ int wherry__unix_connect(const struct wherry__unix_place *place, int type, const
 /* Give a connecting datagram socket a name of its own, so that it can be answered (unix(7), autobind). */
 int wherry__unix_autobind(int fd, const char *name);
 
-/* accept4(2), non-blocking and close-on-exec, noted.  Descriptor or -errno. */
-int wherry__unix_accept(int fd);
-
 /* socketpair(2) likewise, SO_PASSCRED set. */
 int wherry__unix_pair(int ret_fds[2], int type, bool inheritable);
-
-/* Room for about `bytes` in flight.  0, or -errno when the kernel gives less and says why not. */
-int wherry__unix_resize(int fd, uint64_t bytes, const char *name);
-
-/* Room for at least `bytes`, of which the kernel never refuses a few thousand. */
-void wherry__unix_least(int fd, int bytes);
 
 #endif
