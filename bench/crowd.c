@@ -4,8 +4,8 @@
  *
  * Question: what does the message contract cost a server with a crowd?
  * The server runs on the first core, all clients in one process on the second.  Each client sends 64 bytes, waits for
- * them to come back, and sends again; so there are always as many requests under way as clients.  Wherry and the loop by
- * hand take turns.  The clients are the same raw loop for both. */
+ * them to come back, and sends again; so there are always as many requests under way as clients.  Wherry and the loop
+ * by hand take turns.  The clients are the same raw loop for both. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -286,8 +286,12 @@ int main(int argc, char **argv)
     double raw = median(rates[0], count), ours = median(rates[1], count);
     double calm = median(p99s[0], count), beset = median(p99s[1], count);
     struct figure figure = figure_rate(ours), other = figure_rate(raw);
-    table_row(&(struct row){.name = "tcp, 10,000 clients, 64 B echo", .goal = 0.95, .figure = figure.text, .raw = other.text,
-                            .ratio = ours / raw, .against = "epoll by hand"});
+    table_row(&(struct row){.name = "tcp, 10,000 clients, 64 B echo",
+                            .goal = 0.95,
+                            .figure = figure.text,
+                            .raw = other.text,
+                            .ratio = ours / raw,
+                            .against = "epoll by hand"});
     figure = figure_time(beset);
     other = figure_time(calm);
     table_row(&(struct row){.name = "p99 while 100 more never read", .goal = 1.2, .goal_is_most = true,

@@ -10,6 +10,7 @@
 
 #include "common.h"
 #include "demo.h"
+#include "lane.h"
 
 static void print_head(const struct text *text)
 {
@@ -35,12 +36,16 @@ static void print_delay(const struct delay *delay)
         printf("  %8.2f %8.2f", delay->middle / 1e3, delay->late / 1e3);
 }
 
+static double lost_share(const struct carried *carried)
+{
+    return 100 * (double)carried->lost / (double)(carried->lost + carried->messages);
+}
+
 static void print_verdict(const struct carried *carried, const char *delay_why)
 {
     printf("  %s", carried->verified ? "yes" : "NO");
     if (carried->lost)
-        printf(", lost %llu (%.2f %%)", (unsigned long long)carried->lost,
-               100 * (double)carried->lost / (double)(carried->lost + carried->messages));
+        printf(", lost %llu (%.2f %%)", (unsigned long long)carried->lost, lost_share(carried));
     if (carried->too_large)
         printf(", %zu line%s in pieces: it takes %zu bytes at most", carried->too_large,
                carried->too_large > 1 ? "s" : "", carried->piece);
@@ -52,8 +57,40 @@ static void print_verdict(const struct carried *carried, const char *delay_why)
     fflush(stdout);
 }
 
-/* Whether all is well with this transport. */
-static bool show(const struct wherry_traits *traits, const struct text *text)
+/* What became of the transports, for the last line. */
+struct sum {
+    size_t carried, lossy, bad, skipped; /* `lossy`: verified, but for what was lost */
+    char names[256], shares[256];        /* of the lossy ones: "udp and ip" */
+};
+
+/* "a", "a and b", "a, b and c": one more, behind so many. */
+static void append(char *list, size_t size, const char *item, size_t before)
+{
+    char *last = strstr(list, " and ");
+    if (before > 1 && last) {
+        char tail[256];
+        snprintf(tail, sizeof tail, "%s", last + strlen(" and "));
+        snprintf(last, size - (size_t)(last - list), ", %s", tail);
+    }
+    snprintf(list + strlen(list), size - strlen(list), "%s%s", before ? " and " : "", item);
+}
+
+static void count(struct sum *sum, const struct wherry_traits *traits, const struct carried *carried, bool good)
+{
+    char share[32];
+    if (!good) {
+        sum->bad++;
+    } else if (carried->lost) {
+        snprintf(share, sizeof share, "%.2f %%", lost_share(carried));
+        append(sum->names, sizeof sum->names, traits->scheme, sum->lossy);
+        append(sum->shares, sizeof sum->shares, share, sum->lossy);
+        sum->lossy++;
+    } else {
+        sum->carried++;
+    }
+}
+
+static void show(const struct wherry_traits *traits, const struct text *text, struct sum *sum)
 {
     struct carried carried;
     struct delay spinning, blocking;
@@ -68,13 +105,31 @@ static bool show(const struct wherry_traits *traits, const struct text *text)
     print_delay(&spinning);
     print_delay(&blocking);
     print_verdict(&carried, spinning.why[0] ? spinning.why : blocking.why);
-    return carried.verified && !spinning.why[0] && !blocking.why[0];
+    count(sum, traits, &carried, carried.verified && !spinning.why[0] && !blocking.why[0]);
+}
+
+static void print_sum(const struct sum *sum)
+{
+    size_t verified = sum->carried + sum->lossy, all = verified + sum->bad + sum->skipped;
+    if (sum->bad) {
+        printf("\n%zu of %zu transports FAILED\n", sum->bad, all);
+        return;
+    }
+    if (sum->skipped)
+        printf("\n%zu of %zu transports verified, the others were skipped: ", verified, all);
+    else
+        printf("\nall %zu transports verified: ", all);
+    printf("%zu carried every byte, in order", sum->carried);
+    if (sum->lossy)
+        printf("; %s, which may lose messages, lost %s, and delivered the rest in order", sum->names, sum->shares);
+    printf("\n");
 }
 
 int main(int argc, char **argv)
 {
     struct text text;
-    size_t count, bad = 0;
+    struct sum sum = {0};
+    size_t transports;
     if (argc > 2 || (argc == 2 && strcmp(argv[1], "--help") == 0)) {
         fprintf(argc > 2 ? stderr : stdout, "usage: %s [FILE]\n", argv[0]);
         return argc > 2 ? 2 : 0;
@@ -82,12 +137,16 @@ int main(int argc, char **argv)
     stop_prepare();
     text_load(&text, argc == 2 ? argv[1] : NULL);
     print_head(&text);
-    const struct wherry_traits *const *all = wherry_transports(&count);
-    for (size_t i = 0; i < count; i++)
-        bad += !show(all[i], &text);
-    if (bad)
-        printf("\n%zu of %zu transports FAILED\n", bad, count);
-    else
-        printf("\nall %zu transports carried every byte in order\n", count);
-    return bad ? 1 : 0;
+    const struct wherry_traits *const *all = wherry_transports(&transports);
+    for (size_t i = 0; i < transports; i++) {
+        bool forbidden = lane_forbidden(all[i]);
+        sum.skipped += forbidden;
+        if (forbidden)
+            printf("%-16s skipped: %s\n", all[i]->scheme, wherry_why());
+        else
+            show(all[i], &text, &sum);
+    }
+    print_sum(&sum);
+    text_free(&text);
+    return sum.bad ? 1 : 0;
 }

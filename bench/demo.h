@@ -23,6 +23,7 @@ struct text {
 
 /* A file of any content ("-": standard input), or with NULL a text made here, always the same.  Dies on failure. */
 void text_load(struct text *text, const char *path);
+void text_free(struct text *text);
 void digest_print(char ret_text[static 65], const unsigned char digest[static 32]);
 
 /* ---- demo_carry.c ---- */

@@ -22,6 +22,7 @@
 /* What the processes share. */
 struct report {
     _Atomic uint64_t sent;
+    _Atomic size_t piece; /* the sender makes none smaller, but of the end of a line */
     _Atomic bool done; /* the sender has sent all */
     wherry_time began, ended;
     struct carried carried;
@@ -66,12 +67,12 @@ static _Noreturn void give_up(struct job *job, struct wherry_channel *channel, c
 
 /* ---- sending ---- */
 
-/* One line, whole if the transport takes it.  *piece shrinks as the transport refuses. */
-static int send_line(struct wherry_channel *channel, const unsigned char *line, size_t size, size_t *piece,
+/* One line, whole if the transport takes it.  *piece shrinks as the transport refuses, before what is smaller goes. */
+static int send_line(struct wherry_channel *channel, const unsigned char *line, size_t size, _Atomic size_t *piece,
                      uint64_t *messages)
 {
     for (size_t at = 0; at < size;) {
-        size_t now = size - at < *piece ? size - at : *piece;
+        size_t most = *piece, now = size - at < most ? size - at : most;
         int result = wherry_channel_send(channel, line + at, now, wherry_after(PATIENCE));
         if (result == -EMSGSIZE && now > 1) {
             *piece = now / 2 + now % 2;
@@ -91,7 +92,6 @@ static void sender(struct crew *crew, void *argument)
     const struct text *text = job->text;
     struct wherry_channel *channel = NULL;
     struct carried *carried = &job->report->carried;
-    size_t piece = job->lane.traits->largest ? job->lane.traits->largest : SIZE_MAX;
     uint64_t messages = 0;
     demo_interruptible(NULL);
     pin_to_core(0);
@@ -103,12 +103,12 @@ static void sender(struct crew *crew, void *argument)
     job->report->began = wherry_now();
     for (size_t line = 0, at = 0; line < text->lines; at = text->ends[line++]) {
         uint64_t before = messages;
-        result = send_line(channel, text->data + at, text->ends[line] - at, &piece, &messages);
+        result = send_line(channel, text->data + at, text->ends[line] - at, &job->report->piece, &messages);
         if (result < 0)
             give_up(job, channel, "send", result);
         carried->too_large += messages - before > 1;
     }
-    carried->piece = piece;
+    carried->piece = job->report->piece;
     demo_interruptible(NULL);
     result = wherry_channel_close(channel, wherry_after(PATIENCE));
     if (result < 0)
@@ -133,23 +133,51 @@ static void check_digest(struct job *job, size_t size)
                  size);
 }
 
-/* Where messages may be lost those that came must still be lines of the text, in order.  *line is the next to look
- * at. */
-static bool in_order(const struct text *text, const unsigned char *data, size_t size, size_t *line)
+/* A place in the text: so many bytes into this line. */
+struct place {
+    size_t line, offset;
+};
+
+/* The first bytes of `line` from `offset` on that can be this message, or NULL.  A line no longer than `piece` comes
+ * whole.  Of a longer one a message is the end, or not smaller than `piece`. */
+static const unsigned char *part_of(const unsigned char *line, size_t length, size_t offset,
+                                    const struct wherry_message *message, size_t piece)
 {
-    for (; *line < text->lines; ++*line) {
-        size_t start = *line ? text->ends[*line - 1] : 0;
-        if (text->ends[*line] - start == size && memcmp(text->data + start, data, size) == 0) {
-            ++*line;
-            return true;
-        }
+    size_t size = message->size, left = length - offset;
+    const unsigned char *from = line + offset;
+    if (length <= piece)
+        return size == length && memcmp(line, message->data, size) == 0 ? line : NULL;
+    if (size > left)
+        return NULL;
+    if (size < piece)
+        from += left - size;
+    if (memcmp(from, message->data, size) == 0)
+        return from;
+    return size < piece ? NULL : memmem(from, left, message->data, size);
+}
+
+/* Where messages may be lost those that came must still be lines of the text, or pieces of lines, in order.  *place is
+ * the next to look at. */
+static bool in_order(const struct text *text, const struct wherry_message *message, size_t piece, struct place *place)
+{
+    for (; place->line < text->lines; place->line++, place->offset = 0) {
+        size_t start = place->line ? text->ends[place->line - 1] : 0, length = text->ends[place->line] - start;
+        const unsigned char *line = text->data + start;
+        const unsigned char *part = part_of(line, length, place->offset, message, piece);
+        if (!part)
+            continue;
+        place->offset = (size_t)(part - line) + message->size;
+        if (place->offset == length)
+            *place = (struct place){.line = place->line + 1};
+        return true;
     }
     return false;
 }
 
 struct arrival {
     uint64_t messages;
-    size_t size, line;
+    size_t size;
+    struct place place;
     bool ordered;
 };
 
@@ -164,7 +192,9 @@ static void take(struct job *job, struct arrival *arrival, const unsigned char *
     uint64_t traits = job->lane.traits->bits;
     arrival->messages++;
     if (traits & WHERRY_TRAIT_LOSSY)
-        arrival->ordered = arrival->ordered && in_order(job->text, data, size, &arrival->line);
+        arrival->ordered =
+            arrival->ordered && in_order(job->text, &(struct wherry_message){.data = data, .size = size},
+                                         job->report->piece, &arrival->place);
     else
         arrival->size += size;
     if (!(traits & WHERRY_TRAIT_ENDS))
@@ -236,6 +266,7 @@ void carry(const struct wherry_traits *traits, const struct text *text, struct c
         options.max_message = text->longest;
     lane_alone(traits, &options);
     job.report = need_shared(sizeof *job.report);
+    job.report->piece = traits->largest ? traits->largest : SIZE_MAX;
     int result = lane_prepare(&job.lane, traits, &options);
     crew_init(&crew);
     if (result == 0) {
@@ -244,6 +275,7 @@ void carry(const struct wherry_traits *traits, const struct text *text, struct c
     }
     lane_drop(&job.lane);
     bool good = crew_finish(&crew) && result == 0;
+    lane_remove(&job.lane);
     *ret_carried = job.report->carried;
     ret_carried->lost = job.report->sent > ret_carried->messages ? job.report->sent - ret_carried->messages : 0;
     ret_carried->seconds = (double)(job.report->ended - job.report->began) / 1e9;

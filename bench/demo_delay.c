@@ -144,6 +144,7 @@ void measure_delay(const struct wherry_traits *traits, bool spinning, struct del
     }
     lane_drop(&job.lane);
     bool good = crew_finish(&crew) && result == 0;
+    lane_remove(&job.lane);
     sort_numbers(report->times, report->samples);
     *ret_delay = (struct delay){
         .samples = report->samples,

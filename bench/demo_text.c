@@ -105,6 +105,12 @@ void text_load(struct text *text, const char *path)
     sha256_end(&hash, text->digest);
 }
 
+void text_free(struct text *text)
+{
+    free(text->data);
+    free(text->ends);
+}
+
 void digest_print(char ret_text[static 65], const unsigned char digest[static 32])
 {
     for (int i = 0; i < 32; i++)

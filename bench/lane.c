@@ -27,7 +27,7 @@ void lane_alone(const struct wherry_traits *traits, struct wherry_channel_option
         options->read_ahead = WHERRY_READ_AHEAD_YES;
 }
 
-/* Copy `sample` with {path}, {name}, {host}, {port} and {fds} filled in. */
+/* Copy `sample` with {path}, {name}, {key}, {host}, {port} and {fds} filled in. */
 static void fill_in(char *url, size_t capacity, const char *sample, unsigned serial, int fd)
 {
     size_t used = 0;
@@ -41,12 +41,15 @@ static void fill_in(char *url, size_t capacity, const char *sample, unsigned ser
             snprintf(text, sizeof text, "wherry-bench-%d-%u", (int)getpid(), serial);
             skip = 6;
         } else if (strncmp(sample, "{host}", 6) == 0) { /* any of 127.0.0.0/8 is this host */
-            snprintf(text, sizeof text, "127.%u.%u.%u", (unsigned)getpid() / 250 % 250 + 1, (unsigned)getpid() % 250 + 1,
-                     serial % 250 + 1);
+            snprintf(text, sizeof text, "127.%u.%u.%u", (unsigned)getpid() / 250 % 250 + 1,
+                     (unsigned)getpid() % 250 + 1, serial % 250 + 1);
             skip = 6;
         } else if (strncmp(sample, "{port}", 6) == 0) {
             snprintf(text, sizeof text, "4711");
             skip = 6;
+        } else if (strncmp(sample, "{key}", 5) == 0) { /* "wb", and what tells one run's objects from another's */
+            snprintf(text, sizeof text, "7762%04x", ((unsigned)getpid() * 64 + serial) & 0xffff);
+            skip = 5;
         } else if (strncmp(sample, "{fds}", 5) == 0) {
             snprintf(text, sizeof text, "%d", fd);
             skip = 5;
@@ -89,6 +92,41 @@ int lane_open(struct lane *lane, int sending, wherry_time deadline, struct wherr
         close(lane->fds[!sending]);
     return wherry_channel_open(lane->url[sending], sending ? WHERRY_SEND : WHERRY_RECEIVE, &lane->options, deadline,
                                ret_channel);
+}
+
+/* What outlives those who use it. */
+static void remove_object(const char *url)
+{
+    char name[600];
+    if (strncmp(url, "mq:", 3) == 0)
+        snprintf(name, sizeof name, "posix-mq:%s", url + 3 + strspn(url + 3, "/"));
+    else if (strncmp(url, "sysv:", 5) == 0)
+        snprintf(name, sizeof name, "sysv-msg:%s", url + 5);
+    else
+        return;
+    wherry_queue_remove(name); /* nobody may have made it */
+}
+
+void lane_remove(struct lane *lane)
+{
+    if (lane->traits && (lane->traits->bits & WHERRY_TRAIT_REMAINS))
+        remove_object(lane->url[0]);
+}
+
+bool lane_forbidden(const struct wherry_traits *traits)
+{
+    const struct wherry_channel_options options = WHERRY_CHANNEL_OPTIONS;
+    struct wherry_channel *channel = NULL;
+    struct lane lane;
+    if (traits->bits & (WHERRY_TRAIT_PAIR | WHERRY_TRAIT_DESCRIPTOR))
+        return false;
+    int result = lane_prepare(&lane, traits, &options);
+    if (result == 0)
+        result = lane_open(&lane, 0, WHERRY_NOW, &channel);
+    wherry_channel_close(channel, WHERRY_NOW);
+    lane_remove(&lane);
+    lane_drop(&lane);
+    return result == -EPERM;
 }
 
 void lane_drop(struct lane *lane)

@@ -7,6 +7,7 @@
 #ifndef BENCH_LANE_H
 #define BENCH_LANE_H
 
+#include <stdbool.h>
 #include <wherry/wherry.h>
 
 struct lane {
@@ -29,7 +30,13 @@ int lane_prepare(struct lane *lane, const struct wherry_traits *traits, const st
 /* In the process at one end: 1 sends, 0 receives. */
 int lane_open(struct lane *lane, int sending, wherry_time deadline, struct wherry_channel **ret_channel);
 
+/* Whether this process lacks a right that the transport asks for; wherry_why() names it. */
+bool lane_forbidden(const struct wherry_traits *traits);
+
 /* In the parent, after the fork. */
 void lane_drop(struct lane *lane);
+
+/* In the parent, when both processes are done: what outlives them goes. */
+void lane_remove(struct lane *lane);
 
 #endif

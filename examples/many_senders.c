@@ -1,8 +1,11 @@
-/* examples/many_senders.c - one receiver, several senders that connect to it, no thread: many_senders URL
+/* examples/many_senders.c URL - one receiver, several senders that connect to it, no thread.
  *
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ *     many_senders unix:./ferry
+ *
+ * Each message comes whole, and those of one sender in the order in which it sent them. */
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wherry/wherry.h>
@@ -19,14 +22,14 @@ static int sender(const char *url, int number)
     if (result == 0)
         result = wherry_channel_close(channel, deadline);
     if (result < 0)
-        fprintf(stderr, "%s\n", wherry_why());
+        fprintf(stderr, "sender %d: %s\n", number, wherry_why());
     return result < 0;
 }
 
 int main(int argc, char **argv)
 {
     struct wherry_channel *channel;
-    int counts[SENDERS] = {0}, number, total = 0;
+    int counts[SENDERS] = {0}, number, total = 0, status, failed = 0;
     size_t size;
     if (argc != 2) {
         fprintf(stderr, "usage: %s URL\n", argv[0]);
@@ -42,15 +45,17 @@ int main(int argc, char **argv)
     /* The end may come more than once: whenever the last sender so far leaves before the next one connects. */
     while (total < SENDERS * EACH) {
         int result = wherry_channel_receive(channel, &number, sizeof number, &size, wherry_after(5 * WHERRY_SECOND));
-        if (result < 0)
+        if (result < 0) {
+            fprintf(stderr, "receiver: %s\n", wherry_why());
             break;
+        }
         if (result == 1 && size == sizeof number && number >= 0 && number < SENDERS)
             counts[number]++, total++;
     }
     for (int i = 0; i < SENDERS; i++)
         printf("sender %d: %d messages\n", i, counts[i]);
     wherry_channel_close(channel, WHERRY_NOW);
-    while (wait(NULL) > 0)
-        ;
-    return total != SENDERS * EACH;
+    while (wait(&status) > 0)
+        failed |= status;
+    return failed != 0 || total != SENDERS * EACH;
 }

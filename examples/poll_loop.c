@@ -9,19 +9,26 @@
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <wherry/wherry.h>
+#include <wherry/channel.h>
+
+static int fail(const char *who)
+{
+    return fprintf(stderr, "%s: %s\n", who, wherry_why()), -1;
+}
 
 static int sender(const char *url)
 {
     struct wherry_channel *channel;
-    if (wherry_channel_open(url, WHERRY_SEND, NULL, wherry_after(5 * WHERRY_SECOND), &channel) < 0)
-        return 1;
+    wherry_time deadline = wherry_after(5 * WHERRY_SECOND);
+    if (wherry_channel_open(url, WHERRY_SEND, NULL, deadline, &channel) < 0)
+        return fail("sender");
     for (int i = 0; i < 3; i++)
-        wherry_channel_send(channel, "tick", 4, wherry_after(WHERRY_SECOND));
-    return wherry_channel_close(channel, wherry_after(WHERRY_SECOND)) < 0;
+        if (wherry_channel_send(channel, "tick", 4, deadline) < 0)
+            return fail("sender");
+    return wherry_channel_close(channel, deadline) < 0 ? fail("sender") : 0;
 }
 
-/* Take all there is, then poll again: readiness is told anew only after -EAGAIN.  0: the senders are gone. */
+/* Take all there is, then poll again: readiness is told anew only after -EAGAIN.  1: go on; 0: the senders are gone. */
 static int drain(struct wherry_channel *channel)
 {
     char text[64];
@@ -29,30 +36,34 @@ static int drain(struct wherry_channel *channel)
     int result;
     while ((result = wherry_channel_receive(channel, text, sizeof text, &size, WHERRY_NOW)) == 1)
         printf("%.*s\n", (int)size, text);
-    return result == -EAGAIN;
+    return result == -EAGAIN ? 1 : result < 0 ? fail("receiver") : 0;
 }
 
 int main(int argc, char **argv)
 {
     struct wherry_channel *channel;
-    struct itimerspec in_five_seconds = {.it_value.tv_sec = 5};
-    if (argc != 2 || wherry_channel_open(argv[1], WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel) < 0) {
-        fprintf(stderr, "%s\n", argc == 2 ? wherry_why() : "usage: poll_loop URL");
-        return 1;
-    }
-    if (fork() == 0)
-        _exit(sender(argv[1]));
+    struct itimerspec in_ten_seconds = {.it_value.tv_sec = 10};
+    int status, going = 1;
+    if (argc != 2)
+        return fprintf(stderr, "usage: poll_loop URL\n"), 1;
+    if (wherry_channel_open(argv[1], WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel) < 0)
+        return fail("receiver"), 1;
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    timerfd_settime(timer, 0, &in_five_seconds, NULL);
+    if (timer < 0 || timerfd_settime(timer, 0, &in_ten_seconds, NULL) < 0)
+        perror("timerfd"), going = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(sender(argv[1]) < 0);
     struct pollfd fds[2] = {{.fd = wherry_channel_receive_fd(channel), .events = POLLIN},
                             {.fd = timer, .events = POLLIN}};
-    int alive = 1;
-    while (alive && poll(fds, 2, -1) > 0 && !fds[1].revents)
-        if (fds[0].revents)
-            alive = drain(channel);
-    printf(alive ? "gave up\n" : "the sender is gone\n");
+    while (going > 0) {
+        if (poll(fds, 2, -1) < 0 || fds[1].revents)
+            going = -1; /* a signal, or it takes too long */
+        else if (fds[0].revents)
+            going = drain(channel);
+    }
+    printf(going == 0 ? "the sender is gone\n" : "gave up\n");
     wherry_channel_close(channel, WHERRY_NOW);
     close(timer);
-    wait(NULL);
-    return alive;
+    return waitpid(child, &status, 0) != child || status != 0 || going != 0;
 }

@@ -1,6 +1,10 @@
-/* examples/recv.c - prints messages, one a line, until the senders are gone: recv URL
+/* examples/recv.c URL - prints messages, one a line, until the senders are gone.
  *
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ *     recv unix:./ferry
+ *
+ * Nothing in it is about sockets: with another URL it is another transport. */
 #include <stdio.h>
 #include <wherry/wherry.h>
 

@@ -1,8 +1,10 @@
-/* examples/send.c - sends each argument as a message: send URL [WORD...]
+/* examples/send.c URL [WORD...] - sends each word as a message.
  *
  * SPDX-License-Identifier: MIT
  *
- * Try it with recv in another terminal, started before or after: send unix:///tmp/ferry one two three */
+ *     send unix:./ferry one two three
+ *
+ * with recv in another terminal, started before or after. */
 #include <stdio.h>
 #include <string.h>
 #include <wherry/wherry.h>

@@ -63,7 +63,8 @@ int main(int argc, char **argv)
     pid_t clumsy = fork();
     if (clumsy == 0)
         clumsy_worker(url);
-    waitpid(clumsy, &status, 0);
+    if (clumsy < 0 || waitpid(clumsy, &status, 0) < 0 || !WIFSIGNALED(status))
+        return fprintf(stderr, "foreman: nobody was killed with a job\n"), 1;
     wherry_channel_close(sender, WHERRY_NOW);
     int result = careful_worker(jobs);
     wherry_channel_close(jobs, WHERRY_NOW);

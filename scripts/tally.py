@@ -2,8 +2,8 @@
 # scripts/tally.py LABEL=BUILD... [--unbuilt=LABEL:LOG]... - owns the counting of test cases over several builds.
 #
 # SPDX-License-Identifier: MIT
-"""Reads BUILD/meson-logs/testlog.json as `meson test` left it, prints every failure and skip with its reason, and as its
-last line "N passed, N failed, N skipped".  Exits 1 if anything failed, or if nothing ran.
+"""Reads BUILD/meson-logs/testlog.json as `meson test` left it, prints every skip by its reason, every failure with
+its own, and as its last line "N passed, N failed, N skipped".  Exits 1 if anything failed, or if nothing ran.
 
 A program that speaks TAP counts by its cases, and once more as failed if it ended early, crashed or exited oddly; any
 other program is one case.  Which is which, the build says in meson-info/intro-tests.json."""
@@ -57,7 +57,8 @@ def tap_cases(output, code, timed_out, errors):
     elif planned is None and not failed:
         cases.append(Case("failed", "", f"the program printed no plan and {status_text(code)}: {errors}"))
     elif planned and ran != planned and not (failed and ran == 0):
-        cases.append(Case("failed", "", f"{ran} of {planned} cases ran, then the program {status_text(code)}: {errors}"))
+        cases.append(Case("failed", "",
+                          f"{ran} of {planned} cases ran, then the program {status_text(code)}: {errors}"))
     elif code != 0 and not failed:
         cases.append(Case("failed", "", f"every case passed, but the program {status_text(code)}: {errors}"))
     return cases
@@ -114,24 +115,43 @@ def gather(arguments):
     return found
 
 
+def print_skipped(skipped):
+    """A line for each reason and program: hundreds of cases lack the same, and their names would hide the rest."""
+    reasons = collections.OrderedDict()
+    for program, label, case in skipped:
+        programs = reasons.setdefault(case.reason, collections.OrderedDict())
+        programs.setdefault((program, label), []).append(case.name)
+    if reasons:
+        print("Skipped:")
+    for reason, programs in reasons.items():
+        print(f"  {reason}")
+        for (program, label), names in programs.items():
+            what = f": {names[0]}" if len(names) == 1 and names[0] else f": {len(names)} cases" if names[0] else ""
+            print(f"      {program}{what}  [{label}]")
+
+
+def print_failed(failed):
+    grouped = collections.OrderedDict()  # the same in several builds is one entry
+    for program, label, case in failed:
+        key = (f"{program}: {case.name}" if case.name else program, case.reason)
+        grouped.setdefault(key, []).append(label)
+    if grouped:
+        print("Failed:")
+    for (name, reason), labels in grouped.items():
+        print(f"  {name}  [{', '.join(labels)}]")
+        lines = reason.splitlines()
+        for line in lines[:LINES]:
+            print(f"      {line}")
+        if len(lines) > LINES:
+            print(f"      ({len(lines) - LINES} more lines)")
+
+
 def main(arguments):
     found = gather(arguments)
     count = collections.Counter(case.result for _, _, case in found)
-    for result, title in (("failed", "Failed"), ("skipped", "Skipped")):
-        grouped = collections.OrderedDict()  # the same in several builds is one entry
-        for program, label, case in found:
-            if case.result == result:
-                key = (f"{program}: {case.name}" if case.name else program, case.reason)
-                grouped.setdefault(key, []).append(label)
-        if grouped:
-            print(f"{title}:")
-        for (name, reason), labels in grouped.items():
-            print(f"  {name}  [{', '.join(labels)}]")
-            lines = reason.splitlines()
-            for line in lines[:LINES]:
-                print(f"      {line}")
-            if len(lines) > LINES:
-                print(f"      ({len(lines) - LINES} more lines)")
+    print_skipped([one for one in found if one[2].result == "skipped"])
+    # last, so that the end of the output is enough to see them
+    print_failed([one for one in found if one[2].result == "failed"])
     print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
     return 1 if count["failed"] or not count["passed"] else 0
 

@@ -23,7 +23,7 @@
 
 #include "harness_internal.h"
 
-enum { USUAL_SECONDS = 30, SANITIZER_STATUS = 99 };
+enum { USUAL_SECONDS = 60, SANITIZER_STATUS = 99 };
 
 /* The one is there when the program is linked with the library, the other when the program has it. */
 #pragma weak wherry_why
@@ -65,7 +65,10 @@ void test__add(struct test *test)
 
 unsigned test_slowness(void)
 {
-    return TEST_SANITIZED ? 3 : 1;
+    static unsigned known; /* found out before the first fork */
+    if (known == 0)
+        known = TEST_SANITIZED || !test_has(TEST_QUICK_CALLS) ? 3 : 1;
+    return known;
 }
 
 /* ---- one case -------------------------------------------------------------------------------------------------- */

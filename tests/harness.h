@@ -108,6 +108,43 @@ struct test {
  * test made something that it would have to undo.  In the test's own process and thread only. */
 void test_skip(const char *reason, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* What the kernel must do for a test to mean anything, and an emulator of it may not (harness_needs.c). */
+enum test_need {
+    TEST_ROBUST_LIST,
+    TEST_WIPE_ON_FORK,
+    TEST_SHARED_VFORK,
+    TEST_CLONE_NEWPID,
+    TEST_THREADS_IN_CHILD,
+    TEST_SUBREAPER,
+    TEST_SECCOMP,
+    TEST_RLIMIT_AS,
+    TEST_QUICK_CALLS,
+    TEST_OWN_NAME,
+    TEST_OWN_CALLS,
+    TEST_OWN_BEGINNING,
+    TEST_OWN_MAPPINGS,
+    TEST_OWN_FILES,
+    TEST_OWN_DISPOSITIONS,
+    TEST_OWN_THREADS,
+    TEST_OWN_PROGRAMS,
+    TEST_LAST_SIGNAL,
+    TEST_PIDFD_VALUES,
+    TEST_HANDLER_WHOLE,
+    TEST_SOCKET_LISTS,
+    TEST_MULTICAST_ALL,
+    TEST_OVERFLOW_COUNT,
+    TEST_CUT_RIGHTS,
+    TEST_STAT_ANY,
+    TEST_FSOPEN,
+    TEST_PWRITEV2,
+};
+
+/* Does it work here? */
+bool test_has(enum test_need need);
+
+/* Go on if this works here, which is tried; else leave the test as test_skip() does, naming the system call. */
+void test_needs(enum test_need need);
+
 /* Fail the test unless the wherry call returned exactly 0 or a count (test_ok), or exactly this (test_is): the message
  * holds the call, the errno's name and wherry_why(). */
 #define test_ok(call_) test__check(__FILE__, __LINE__, #call_, (long long)(call_), 0, true)
@@ -141,11 +178,23 @@ const char *test_program(const char *name);
 /* 5 s from now, for whatever should happen at once; sanitizers stretch it. */
 wherry_time test_deadline(void);
 
-/* How much slower than a plain build this one may be: 1, or 3 under sanitizers. */
+/* How much slower than a plain build this one may be: 1, or 3 under sanitizers and where system calls are slow. */
 unsigned test_slowness(void);
 
-/* Sleep, for tests that must let time pass; not for waiting on another process: use a gate or test_until_asleep(). */
+/* Sleep, for tests that must let time pass; not for waiting on another process: use a gate, test_until_asleep(), or,
+ * where it has no event, test_until(). */
 void test_sleep(wherry_time nanoseconds);
+
+/* Wait until the expression is true, for what no descriptor tells of: a state in /proc, a word in shared memory, a file
+ * that is to appear.  It is evaluated again and again, for at least 20 s (sanitizers stretch it); then the test fails
+ * with the message (a printf format), which says what did not come about.  A child that has failed ends it at once. */
+#define test_until(condition_, ...)                                                                                    \
+    do {                                                                                                               \
+        struct test__waiting test__waiting = {0};                                                                      \
+        while (!(condition_))                                                                                          \
+            if (!test__wait_on(&test__waiting))                                                                        \
+                ck_abort_msg(__VA_ARGS__);                                                                             \
+    } while (0)
 
 /* ---- other processes ------------------------------------------------------------------------------------------- */
 
@@ -165,6 +214,10 @@ void test_join_status(pid_t child, int status);
 
 /* SIGKILL the child and wait for it; fine if it is a zombie already. */
 void test_kill(pid_t child);
+
+/* Wait until this process has no child any more, however each of them ends; a subreaper's are also those whose parent
+ * has died.  Whoever lives on is named, behind the words of the format. */
+void test_until_childless(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Wait until the process (of this test or not) sleeps in the kernel, so that "it waits there now" needs no guess about
  * time.  A thread of it that runs makes it awake. */
@@ -205,9 +258,19 @@ wherry_time test_cpu_time(void);
 /* Open descriptors of this process. */
 size_t test_descriptors(void);
 
+/* Threads of this process beyond those that it had when the test began. */
+size_t test_threads(void);
+
 /* ---- not for tests --------------------------------------------------------------------------------------------- */
 
+struct test__waiting {
+    wherry_time begin; /* 0: has not begun */
+};
+
+extern wherry_time test__patience; /* of test_until(); sanitizers stretch it */
 void test__add(struct test *test);
+/* Sleep for a moment; false, at once: it has waited long enough. */
+bool test__wait_on(struct test__waiting *waiting);
 long long test__check(const char *file, int line, const char *call, long long result, long long expected,
                       bool any_success);
 

@@ -161,11 +161,16 @@ static size_t count_threads(void)
     return threads;
 }
 
-static void check_threads(void)
+size_t test_threads(void)
 {
     size_t now = count_threads();
-    if (now > before.threads)
-        found(true, "%zu thread(s)", now - before.threads);
+    return now > before.threads ? now - before.threads : 0;
+}
+
+static void check_threads(void)
+{
+    if (test_threads() > 0)
+        found(true, "%zu thread(s)", test_threads());
 }
 
 /* ---- files and named objects ----------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ enum { CHILDREN = 1024, NOBODY = 65534, ASSERTION_STATUS = 1 /* Check's */, SANI
 
 static pid_t children[CHILDREN];
 static size_t child_count;
+wherry_time test__patience = 20 * WHERRY_SECOND;
+
 static pid_t owner; /* whose children the list holds */
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */
@@ -34,7 +37,7 @@ static wherry_time clock_now(clockid_t clock)
 
 wherry_time test_deadline(void)
 {
-    return clock_now(CLOCK_MONOTONIC) + 5 * WHERRY_SECOND * test_slowness();
+    return clock_now(CLOCK_MONOTONIC) + 15 * WHERRY_SECOND * test_slowness();
 }
 
 void test_sleep(wherry_time nanoseconds)
@@ -54,6 +57,22 @@ static int left_until(wherry_time deadline, int most)
         return 0;
     left = (left + WHERRY_MILLISECOND - 1) / WHERRY_MILLISECOND;
     return left < most ? (int)left : most;
+}
+
+/* A moment is a fifth of what was waited so far, so that neither a short wait becomes long, nor a long one a loop. */
+bool test__wait_on(struct test__waiting *waiting)
+{
+    wherry_time now = clock_now(CLOCK_MONOTONIC);
+    if (waiting->begin == 0)
+        waiting->begin = now;
+    wherry_time waited = now - waiting->begin, moment = waited / 5;
+    test__child_failures(); /* whoever was to bring it about may have failed */
+    if (waited > test__patience * test_slowness())
+        return false;
+    if (moment < 20 * WHERRY_MICROSECOND)
+        moment = 20 * WHERRY_MICROSECOND;
+    test_sleep(moment < 2 * WHERRY_MILLISECOND ? moment : 2 * WHERRY_MILLISECOND);
+    return true;
 }
 
 /* ---- children -------------------------------------------------------------------------------------------------- */
@@ -191,6 +210,43 @@ bool test__process_read(pid_t pid, struct test__process *ret_process)
     ret_process->group = (pid_t)group;
     snprintf(ret_process->name, sizeof ret_process->name, "%.*s", (int)(close - open - 1), open + 1);
     return true;
+}
+
+static pid_t any_child(void)
+{
+    char path[64];
+    long pid = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "re");
+    if (file != NULL && fscanf(file, "%ld", &pid) != 1)
+        pid = 0;
+    if (file != NULL)
+        fclose(file);
+    return (pid_t)pid;
+}
+
+/* Reaps all who have ended; a child's failed assertion is the test's. */
+static bool childless(void)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0 || (pid < 0 && errno == EINTR))
+        if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == ASSERTION_STATUS && owner == getpid() &&
+            test__forked(pid))
+            end_with_the_childs_message();
+    return pid < 0;
+}
+
+void test_until_childless(const char *format, ...)
+{
+    char where[200];
+    struct test__process process = {.name = "?"};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(where, sizeof where, format, arguments);
+    va_end(arguments);
+    test_until(childless(), "%s: process %d (%s) lives on", where, (int)any_child(),
+               test__process_read(any_child(), &process) ? process.name : "?");
 }
 
 void test_until_asleep(pid_t pid)

@@ -29,7 +29,7 @@ extern "C" {
 /* An absolute time on CLOCK_MONOTONIC, in nanoseconds. */
 typedef int64_t wherry_time;
 
-#define WHERRY_NOW ((wherry_time)0)             /* try once, never wait: any deadline in the past does the same */
+#define WHERRY_NOW ((wherry_time)0)             /* try once, never wait, and say -EAGAIN rather than -ETIMEDOUT */
 #define WHERRY_FOREVER ((wherry_time)INT64_MAX) /* no deadline */
 
 #define WHERRY_MICROSECOND ((wherry_time)1000)
@@ -39,7 +39,8 @@ typedef int64_t wherry_time;
 /* The current time on CLOCK_MONOTONIC.  Async-signal-safe. */
 WHERRY_API wherry_time wherry_now(void);
 
-/* The deadline `nanoseconds` from now; WHERRY_FOREVER when the sum does not fit; a negative span is in the past.
+/* The deadline `nanoseconds` from now; WHERRY_FOREVER when the sum does not fit; a negative span is in
+ * the past.  With a deadline that is past a call tries once, and says -ETIMEDOUT.
  * Async-signal-safe. */
 WHERRY_API wherry_time wherry_after(wherry_time nanoseconds);
 

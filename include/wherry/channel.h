@@ -70,39 +70,59 @@ struct wherry_channel_options {
     enum wherry_side side;
     const char *frame;     /* byte streams: "length" (default), "line", "nul", "fixed:N" (1 to max_message), "raw" */
     uint64_t max_message;  /* bytes; larger ones are refused in both directions; default 16 MiB */
-    uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB aside;
-                            * default 16 x max_message */
-    uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives; shm: bytes of each sender's
-                            * lane, a power of two from 4096 to 1 GiB, 1 MiB unless said, the maker's word */
+    uint64_t max_memory;   /* bytes held for unfinished messages of all peers together, read buffers of up to 4 MiB
+                            * aside; default 16 x max_message */
+    uint64_t capacity;     /* bytes in flight before a send waits; default: what the kernel gives; shm: bytes of each
+                            * sender's lane, a power of two from 4096 to 1 GiB, 1 MiB unless said, the maker's word; mq:
+                            * of its largest messages as many as go into that, the maker's word; sysv: set by the
+                            * queue's owner */
     uint32_t mode;         /* permissions of what is created; default 0600; set exactly, whatever the umask */
     uint32_t backlog;      /* listening sockets: connections that wait to be accepted; default 128 */
-    uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one, whose
-                            * big messages need not be split; default: several, on socketpair: one */
-    const char *uid;       /* Unix sockets, also inherited ones, and FIFOs (their owner): uids the peer may have besides one's own and root: "1000,33" or "any" */
+    uint32_t writers;      /* processes that send through one pipe, FIFO or shared socket; 1 promises a single one,
+                            * whose big messages need not be split; default: several, on socketpair: one */
+    const char *uid;       /* Unix sockets, also inherited ones, and FIFOs (their owner): uids the peer may have besides
+                            * one's own and root: "1000,33" or "any" */
     wherry_time spin;      /* ns a receive tries again and again before it sleeps; 0: 10 us where it pays */
     bool single_thread;    /* one thread at a time uses the endpoint: no locks */
     bool inheritable;      /* forked children may go on using it */
-    bool report_ends;      /* listening endpoints: each peer's own end comes as a message of 0 bytes marked WHERRY_ENDED, and
-                            * the peer can be answered until wherry_channel_disconnect(); else it is let go by itself
-                            * once it has ended and was sent as many messages as came from it */
+    bool report_ends;      /* listening endpoints: each peer's own end comes as a message of 0 bytes marked
+                            * WHERRY_ENDED, and the peer can be answered until wherry_channel_disconnect(); else it is
+                            * let go by itself once it has ended and was sent as many messages as came from it */
     enum wherry_read_ahead read_ahead; /* byte streams; URL key: read_ahead=yes|no */
     bool keep;             /* shm: the ring and what is in it outlive all processes */
     uint32_t places;       /* shm: how many endpoints there can be at a time; default and most 64; the maker's word */
     enum wherry_redeliver redeliver; /* shm: what becomes of a message whose borrower died; URL key: redeliver=yes|no */
-    const char *share;     /* shm: the ring is for processes of this uid as well as one's own, handed over by whoever made
-                            * it and is in a call on it or polls it; "1000" */
+    const char *share;     /* shm: the ring is for processes of this uid as well as one's own, handed over by whoever
+                            * made it and is in a call on it or polls it; "1000" */
     bool delay;            /* tcp: small messages may wait for others to go with (Nagle's algorithm) */
-    wherry_time keepalive; /* tcp: ns without traffic after which the peer's host is asked for life; the connection ends when
-                            * it does not answer for half as long again; 0: never */
-    wherry_time user_timeout; /* tcp: ns that sent bytes may go unacknowledged before the connection ends; 0: the kernel's
-                               * (net.ipv4.tcp_retries2, some 15 minutes) */
+    wherry_time keepalive; /* tcp: ns without traffic after which the peer's host is asked for life, rounded up to whole
+                            * seconds, at most 32,767 of them; the connection ends when it does not answer for half as
+                            * long again; 0: never */
+    wherry_time user_timeout; /* tcp: ns that sent bytes may go unacknowledged before the connection ends; 0: the
+                               * kernel's (net.ipv4.tcp_retries2, some 15 minutes) */
     uint32_t fds;          /* Unix sockets, also inherited ones: open descriptors that may come with one message, at
                             * most 253; 0: none, those that come are closed */
-    bool seq;              /* udp: number the messages, so that the receiver can count those missing; both ends */
-    bool broadcast;        /* udp: send to all hosts of a network; who listens shares the port with others who say so */
-    const char *interface; /* udp: the network interface for a group or, without one, for all that comes and goes */
-    uint32_t ttl;          /* udp: routers that a message may pass, 1 to 255; default: the kernel's 64, to groups 1 */
-    enum wherry_loop loop; /* udp: whether what is sent to a group reaches this host, too; URL key: loop=yes|no */
+    bool seq;              /* udp, ip: number the messages, so that the receiver can count those missing; both ends */
+    bool broadcast;        /* udp, ip: send to all hosts of a network; who listens shares its port with others
+                            * likewise */
+    const char *interface; /* udp, ip: the network interface for a group or, without one, for all that comes and goes */
+    uint32_t ttl;          /* udp, ip: routers that a message may pass, 1 to 255; default: 64, to groups 1 */
+    enum wherry_loop loop; /* udp, ip: whether what is sent to a group reaches this host, too; URL key: loop=yes|no */
+    uint32_t proto;        /* ip: the number of the protocol, 1 to 254; 253 and 254 are for experiments (RFC 3692) */
+    const char *id;        /* sysv: ftok(3)'s id, which makes the key with the path: one character, 0xNN or a decimal */
+    const char *type;      /* sysv: which messages to receive: "N" of this type, "-N" the lowest of at most N first,
+                            * "!N" of any other */
+    const char *from;      /* file, receiving: where to begin: "beginning" (default without a group), "end", or "saved"
+                            * (default with one: where the group was, the beginning for a new one); the first two move a
+                            * group */
+    const char *group;     /* file, receiving: the name, at most 47 bytes, under which the place is saved in the log;
+                            * each message reaches one of those who give the same; without one it reaches every
+                            * reader */
+    const char *fsync;     /* file: when a message is on the disk: "none" (default: when the kernel sees fit), "each"
+                            * (before it is accepted; of a group's reader: its place), or a time such as "50ms" (no
+                            * later than the first send that long after it, and at close) */
+    uint64_t retain_bytes; /* file, sending: drop the oldest messages when all take more; 0: never */
+    wherry_time retain_age; /* file, sending: drop messages that are older, in ns, when a message is sent; 0: never */
 };
 
 #ifdef __cplusplus
@@ -137,7 +157,8 @@ struct wherry_message {
 };
 
 /* Flags of a send. */
-#define WHERRY_MORE 1u /* more follows: may wait in memory, and is accepted only when a flush (or a send without MORE) returns */
+#define WHERRY_MORE 1u /* more follows: may wait in memory, and is accepted only when a flush (or a send without MORE)
+                        * returns */
 
 /* What came with a received message. */
 struct wherry_info {
@@ -150,7 +171,7 @@ struct wherry_info {
 #define WHERRY_INCOMPLETE 1u  /* the last record of a line or nul stream had no delimiter */
 #define WHERRY_REDELIVERED 2u /* given before to a receiver that died holding it */
 #define WHERRY_ENDED 4u       /* no message: the peer sends no more (only with report_ends); type is 0 when it ended in
-                               * order, else the negative errno for which its connection was lost, such as -ECONNRESET */
+                               * order, else the negative errno for which its connection was lost: -ECONNRESET */
 
 /* A message on loan, readable in place until it is returned. */
 struct wherry_loan {
@@ -164,13 +185,15 @@ struct wherry_channel_stats {
     uint64_t received_messages, received_bytes;
     uint64_t receive_waits;
     uint64_t ends;     /* times receive said 0 */
-    uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, too long, come twice (udp) */
+    uint64_t dropped;  /* messages or parts thrown away: torn by a death, foreign bytes, too long, come twice (udp,
+                        * ip) */
     uint64_t refused;  /* connections or datagrams turned away: wrong uid, foreign bytes */
     uint64_t accepted; /* connections taken in; listening endpoints alone */
     uint64_t peers;    /* connected now that may still send; listening endpoints alone */
     uint64_t dropped_fds; /* times that descriptors came and were closed: not asked for, too many, or not taken */
-    uint64_t lost;      /* udp: sent and not received: with seq=1 all that is missing, else what found no room here */
-    uint64_t reordered; /* udp, seq=1: received after one that was sent later */
+    uint64_t lost;      /* never received: udp, ip: missing by seq=1, else for want of room; file: dropped, or cut
+                         * off */
+    uint64_t reordered; /* udp, ip, seq=1: received after one that was sent later */
 };
 
 /* What went to and from one peer, and where it is. */
@@ -180,7 +203,7 @@ struct wherry_peer_stats {
     uint64_t kept_bytes;  /* accepted for it and still in this endpoint's memory: it reads too slowly */
     uint64_t memory;      /* bytes that this endpoint has for it: the peer itself, what it reads ahead, what it keeps */
     bool ended;           /* it sends no more */
-    char address[80];     /* tcp: "127.0.0.1:4711", "[::1]:4711"; "" elsewhere */
+    char address[80];     /* tcp, udp: "127.0.0.1:4711", "[::1]:4711"; ip: "127.0.0.1", "::1"; "" elsewhere */
 };
 
 /* ---- opening and closing ------------------------------------------------------------------------------------ */
@@ -189,10 +212,10 @@ struct wherry_peer_stats {
  * a listening side never waits for a peer.
  * Returns 0 and the endpoint, which the caller closes; -EINVAL (the URL or an option: wherry_why() names the place),
  * -EPROTONOSUPPORT (unknown scheme), -EOPNOTSUPP (a role that the object cannot play), -ETIMEDOUT or -EAGAIN (nobody
- * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid),
- * -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another type), -ENOENT (no
- * such directory; fd:@NAME: nothing of that name was passed on), -ENOTUNIQ (fd:@NAME: several were), -EBADF (fd:),
- * -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says. */
+ * there), -EADDRINUSE or -EBUSY (somebody else is the receiver; named with its pid), -EPERM (a peer of another uid; ip:
+ * no CAP_NET_RAW), -ENAMETOOLONG, -ENOTSOCK, -EISDIR, -ELOOP, -EEXIST (not a FIFO), -EPROTOTYPE (a socket of another
+ * type), -ENOENT (no such directory; fd:@NAME: nothing of that name was passed on), -ENOTUNIQ (fd:@NAME: several were),
+ * -EBADF (fd:), -ENOBUFS (capacity), -EACCES, -E2BIG, -ENOMEM, -EMFILE and whatever else the kernel says. */
 WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
                                    wherry_time deadline, struct wherry_channel **ret_channel);
 
@@ -202,9 +225,10 @@ WHERRY_API int wherry_channel_open(const char *url, enum wherry_role role, const
 WHERRY_API int wherry_channel_pair(const char *url, const struct wherry_channel_options *options,
                                    struct wherry_channel *ret_pair[2]);
 
-/* Write what is still kept for this endpoint until `deadline`, then close it, remove what it created if the name still
- * leads to it, and free it.  NULL is fine.  Returns 0; -ETIMEDOUT, -EAGAIN or -EPIPE when kept bytes could not be
- * delivered, closed and freed all the same.  No other call on the endpoint may be under way or follow. */
+/* Write what is still kept for this endpoint until `deadline`, dropping what comes meanwhile, then close it, remove
+ * what it created if the name still leads to it, and free it.  NULL is fine.  Returns 0; -ETIMEDOUT, -EAGAIN or -EPIPE
+ * when kept bytes could not be delivered, closed and freed all the same.  No other call on the endpoint may be under
+ * way or follow. */
 WHERRY_API int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline);
 
 /* Say that this endpoint sends no more: what is kept is written until `deadline`, then the peers get their end, while
@@ -222,7 +246,7 @@ WHERRY_API int wherry_channel_export(struct wherry_channel *channel, char *url, 
 /* ---- sending ------------------------------------------------------------------------------------------------ */
 
 /* Send one whole message or nothing, waiting until `deadline`.
- * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW or past) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
+ * Returns 0: accepted; -EAGAIN (deadline WHERRY_NOW) or -ETIMEDOUT: nothing taken; -EMSGSIZE: larger than the
  * transport or max_message takes; -EPIPE: nobody is left to receive; -EINVAL: a payload that the framing cannot carry;
  * -ECANCELED: interrupted; -ECHILD: forked; -EOPNOTSUPP: not opened to send; -EDESTADDRREQ: a datagram from the
  * listening side needs an addressee; -EMFILE, -ENFILE: as a receive, where no peer that is connected has room;
@@ -269,8 +293,8 @@ WHERRY_API void wherry_channel_abandon(struct wherry_channel *channel);
  * sent bytes that are no message (its connection is closed, or the bytes are skipped; the endpoint goes on); -EPERM: a
  * process of a uid that may not wrote to a connection, which is closed; -EBUSY: another process of the family receives
  * from the pipe, or a message is on loan; -EMFILE, -ENFILE: no descriptor is left to accept a connection, which waits
- * on, and takes the end back; the endpoint goes on, and says so again after a rest of up to a second; -EOPNOTSUPP: not opened to receive; -ECANCELED; -ECHILD;
- * -ENOMEM. */
+ * on, and takes the end back; the endpoint goes on, and says so again after a rest of up to a second; -EOPNOTSUPP: not
+ * opened to receive; -ECANCELED; -ECHILD; -ENOMEM. */
 WHERRY_API int wherry_channel_receive(struct wherry_channel *channel, void *buffer, size_t capacity, size_t *ret_size,
                                       wherry_time deadline);
 
@@ -325,17 +349,19 @@ WHERRY_API int wherry_channel_peer(struct wherry_channel *channel, uint64_t id, 
  * Unix socket, or one without connections; -EMFILE. */
 WHERRY_API int wherry_channel_peer_pidfd(struct wherry_channel *channel, uint64_t id);
 
-/* What went to and from the peer with this id, or with id 0 the only one, of an endpoint with connections.  `size` is
+/* What went to and from the peer with this id, or with id 0 the only one: of an endpoint with connections, or on udp:
+ * and ip: of one that listens, sends and receives, while it remembers the peer's address.  `size` is
  * sizeof(*ret_stats): a newer library writes no more than that.  -ENOTCONN: gone or none; -EDESTADDRREQ: more than one;
- * -EOPNOTSUPP: no connections here. */
+ * -EOPNOTSUPP: no connections here, and no such endpoint. */
 WHERRY_API int wherry_channel_peer_stats(struct wherry_channel *channel, uint64_t id,
                                          struct wherry_peer_stats *ret_stats, size_t size);
 
-/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, and on tcp: has until then to
- * arrive; then its connection is closed.  What it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there is
- * none of that id; -EAGAIN (deadline WHERRY_NOW or past) or -ECANCELED: something is kept, and nothing happened;
- * -ETIMEDOUT: what was kept could not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening
- * endpoint. */
+/* Let one peer of a listening endpoint go: what is kept for it is written until `deadline`, and on tcp: has until then
+ * to arrive; then its connection is closed.  What it sent and nobody received is dropped.  Returns 0; -ENOTCONN: there
+ * is none of that id; -EAGAIN (another thread was sending until the deadline; or WHERRY_NOW: something is kept) or
+ * -ECANCELED: nothing happened; -EAGAIN with WHERRY_NOW, on tcp:, also: not all has arrived; the peer was told the end,
+ * what it sends is dropped, and it goes when it ends itself or a later disconnect finds that all has; -ETIMEDOUT: what
+ * was kept could not be written, and the peer is gone all the same; -EOPNOTSUPP: not a listening endpoint. */
 WHERRY_API int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, wherry_time deadline);
 
 /* What went through so far.  Each number is exact; together they may be from slightly different moments.
@@ -347,7 +373,7 @@ WHERRY_API int wherry_channel_stats(struct wherry_channel *channel, struct wherr
  * endpoint. */
 WHERRY_API const char *wherry_channel_url(const struct wherry_channel *channel);
 
-/* The traits of its transport. */
+/* The traits of its transport; at an fd: that listens, of one that listens. */
 struct wherry_traits;
 WHERRY_API const struct wherry_traits *wherry_channel_traits(const struct wherry_channel *channel);
 

@@ -41,10 +41,10 @@ struct wherry_ring_stat {
     struct wherry_ring_place place[64];
 };
 
-/* Look at the ring that `url` ("shm://NAME", or with "?share=UID") names.  Writes nothing.  The numbers are each exact and
- * together from slightly different moments.  `size` is sizeof(*ret_stat): a newer library writes no more than that.
- * Returns 0; -EINVAL (the URL), -ENOENT (there is none), -EPERM (another user's), -ETIMEDOUT (with share=: its keeper was
- * in no call on it for a second), -EBADMSG (the file is no ring, or damaged), -EPROTO (of another layout), -ENOMEM,
+/* Look at the ring that `url` ("shm://NAME", or with "?share=UID") names.  Writes nothing.  The numbers are each exact
+ * and together from slightly different moments.  `size` is sizeof(*ret_stat): a newer library writes no more than that.
+ * Returns 0; -EINVAL (the URL), -ENOENT (there is none), -EPERM (another user's), -ETIMEDOUT (with share=: its keeper
+ * was in no call on it for a second), -EBADMSG (the file is no ring, or damaged), -EPROTO (of another layout), -ENOMEM,
  * -EMFILE and what else the kernel says. */
 WHERRY_API int wherry_ring_stat(const char *url, struct wherry_ring_stat *ret_stat, size_t size);
 

@@ -23,7 +23,7 @@ extern "C" {
 #define WHERRY_TRAIT_LISTENS (UINT64_C(1) << 4)       /* one side listens, many connect */
 #define WHERRY_TRAIT_MANY_SENDERS (UINT64_C(1) << 5)  /* several processes may send to one receiver */
 #define WHERRY_TRAIT_MANY_RECEIVERS (UINT64_C(1) << 6) /* several processes may receive from one sender */
-#define WHERRY_TRAIT_EMPTY (UINT64_C(1) << 7)         /* [1] carries messages of zero bytes, save with frame=fixed and raw */
+#define WHERRY_TRAIT_EMPTY (UINT64_C(1) << 7)         /* [1] carries messages of zero bytes, but for frame=fixed, raw */
 #define WHERRY_TRAIT_FANS_OUT (UINT64_C(1) << 8)      /* [3] each message reaches every receiver */
 #define WHERRY_TRAIT_LOSSY (UINT64_C(1) << 9)         /* [4] may lose messages; losses are counted where they show */
 #define WHERRY_TRAIT_READS_AHEAD (UINT64_C(1) << 10)  /* [4] what a receiver read ahead dies with it */
@@ -38,22 +38,26 @@ extern "C" {
 #define WHERRY_TRAIT_POLLABLE (UINT64_C(1) << 19)     /* [11] has descriptors for poll, epoll, libuv */
 #define WHERRY_TRAIT_IN_PLACE (UINT64_C(1) << 20)     /* [13] reserve and borrow hand out the object's own memory */
 #define WHERRY_TRAIT_PEER (UINT64_C(1) << 21)         /* [14] the kernel vouches for who sent a message */
-#define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type; on byte streams with frame=length alone */
-#define WHERRY_TRAIT_TICKS (UINT64_C(1) << 23)        /* [10] a wait in a call looks 17 times a second at who is alive */
+#define WHERRY_TRAIT_TYPES (UINT64_C(1) << 22)        /* [16] messages carry a type; on byte streams: frame=length */
+#define WHERRY_TRAIT_TICKS (UINT64_C(1) << 23)        /* [10] a wait in a call looks 17 times a second who is alive */
 #define WHERRY_TRAIT_CARRIES_FDS (UINT64_C(1) << 24)  /* messages can have open descriptors with them */
+#define WHERRY_TRAIT_NEVER_FULL (UINT64_C(1) << 25)   /* [5] takes whatever comes; a full disk is -ENOSPC */
 
 struct wherry_traits {
     const char *scheme;  /* "unix+seqpacket" */
     const char *summary; /* one line for a table */
     const char *object;  /* the kernel object: "Unix stream socket" */
     const char *sample;  /* a URL to try it with: {path} stands for a path in a directory of the caller's, {name} for a
-                          * unique word, {fds} for descriptors; demo, bench and conformance suite open it */
+                          * unique word, {key} for a unique number of up to 8 hexadecimal digits, {fds} for descriptors,
+                          * {host} for an address of 127.0.0.0/8, {port} for a free port there; demo, bench and
+                          * conformance suite open it */
     uint64_t bits;       /* WHERRY_TRAIT_... */
-    uint64_t largest;    /* bytes of the largest message that the object takes whole, as it is by default; 0: no limit of its own */
+    uint64_t largest;    /* bytes of the largest message that the object takes whole, as it is by default; 0: no limit
+                          * of its own */
     int64_t default_type; /* [16] what a message is when the sender names no type */
 };
 
-/* The transports of this library, `*ret_count` of them, in the order of the table in wherry(7).  Static, constant. */
+/* The transports of this library, `*ret_count` of them, in the order of wherry-transports(1).  Static, constant. */
 WHERRY_API const struct wherry_traits *const *wherry_transports(size_t *ret_count);
 
 /* The name of one trait bit ("ends"), or NULL for a bit without meaning. */

@@ -94,8 +94,8 @@ pid_t wherry__holder_of_abstract(const char *name)
     return holder_of_socket(inode_of_abstract(name));
 }
 
-/* proc_net_tcp(5): addresses are hexadecimal words in the order of the machine; the fourth column is the state, 0A for one
- * that listens, and 07 for a UDP socket that is not connected. */
+/* proc_net_tcp(5): addresses are hexadecimal words in the order of the machine; the fourth column is the state, 0A for
+ * one that listens, and 07 for a UDP socket that is not connected. */
 enum { TCP_LISTENS = 0x0a, UDP_UNCONNECTED = 0x07 };
 
 static void table_text(const struct sockaddr *address, char text[static 48])

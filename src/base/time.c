@@ -40,20 +40,24 @@ const struct timespec *wherry__deadline_left(wherry_time deadline, struct timesp
     return storage;
 }
 
-int wherry__deadline_error(bool waited)
+int wherry__deadline_code(wherry_time deadline)
 {
-    return waited ? -ETIMEDOUT : -EAGAIN;
+    return deadline <= 0 ? EAGAIN : ETIMEDOUT;
 }
 
-void wherry__steps_sleep(struct wherry__steps *steps, wherry_time deadline)
+wherry_time wherry__steps_take(struct wherry__steps *steps, wherry_time deadline)
 {
     if (steps->next == 0)
         steps->next = 50 * WHERRY_MICROSECOND;
     wherry_time wake = wherry_after(steps->next);
-    if (wake > deadline)
-        wake = deadline;
-    struct timespec at = {.tv_sec = (time_t)(wake / WHERRY_SECOND), .tv_nsec = (long)(wake % WHERRY_SECOND)};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL); /* a signal only shortens this step */
     if (steps->next < 10 * WHERRY_MILLISECOND)
         steps->next = steps->next * 3 / 2;
+    return wake < deadline ? wake : deadline;
+}
+
+void wherry__steps_sleep(struct wherry__steps *steps, wherry_time deadline)
+{
+    wherry_time wake = wherry__steps_take(steps, deadline);
+    struct timespec at = {.tv_sec = (time_t)(wake / WHERRY_SECOND), .tv_nsec = (long)(wake % WHERRY_SECOND)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL); /* a signal only shortens this step */
 }

@@ -33,9 +33,10 @@ static inline void wherry__breathe(void)
         wherry__breathe_once();
 }
 
-/* The failure to report when a deadline ended a wait: -EAGAIN for WHERRY_NOW and what was past at the call's start,
- * -ETIMEDOUT for a wait that took place. */
-int wherry__deadline_error(bool waited);
+/* What to report when a deadline ends a call: EAGAIN for WHERRY_NOW, ETIMEDOUT for a time that has come.  Which of the
+ * two it is follows from the argument alone, and not from how long the caller was kept from the processor before its
+ * call. */
+int wherry__deadline_code(wherry_time deadline);
 
 /* Where the kernel offers neither a time-out nor an event, waits sleep in growing steps of 50 us to 10 ms.
  * Start from a zeroed struct.  Sleeps one step, or less when the deadline is nearer. */
@@ -43,5 +44,8 @@ struct wherry__steps {
     wherry_time next;
 };
 void wherry__steps_sleep(struct wherry__steps *steps, wherry_time deadline);
+
+/* The same for who waits for something else meanwhile: when the step that begins now ends. */
+wherry_time wherry__steps_take(struct wherry__steps *steps, wherry_time deadline);
 
 #endif

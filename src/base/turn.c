@@ -26,7 +26,7 @@ int wherry__turn_take_slowly(struct wherry__turn *turn, wherry_time deadline, co
                              uint32_t seen)
 {
     if (wherry__deadline_passed(deadline))
-        return -EAGAIN;
+        return -wherry__deadline_code(deadline);
     while (atomic_exchange_explicit(&turn->word, 2, memory_order_acquire) != 0) {
         wherry_time until = wherry_after(SLICE);
         if (until > deadline)

@@ -16,7 +16,7 @@ struct wherry__turn {
     _Atomic uint32_t word; /* 0 free, 1 taken, 2 taken and somebody sleeps */
 };
 
-/* The slow paths.  take_slowly returns 0, -ETIMEDOUT (-EAGAIN for a deadline in the past), or -ECANCELED as soon as
+/* The slow paths.  take_slowly returns 0, -ETIMEDOUT (-EAGAIN for WHERRY_NOW), or -ECANCELED as soon as
  * *interrupts differs from `seen`. */
 int wherry__turn_take_slowly(struct wherry__turn *turn, wherry_time deadline, const _Atomic uint32_t *interrupts,
                              uint32_t seen);

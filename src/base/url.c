@@ -23,7 +23,9 @@ int wherry__url_fail(const char *text, size_t at, const char *format, ...)
     size_t length = strlen(text);
     if (at >= length)
         return wherry__fail(EINVAL, "%s: at the end: %s", text, reason);
-    return wherry__fail(EINVAL, "%s: at character %zu (\"%.24s\"): %s", text, at + 1, text + at, reason);
+    int shown = (int)strcspn(text + at + 1, "?&") + 1; /* no option behind it */
+    return wherry__fail(EINVAL, "%s: at character %zu (\"%.*s\"): %s", text, at + 1, shown < 24 ? shown : 24, text + at,
+                        reason);
 }
 
 static int hex_digit(char c)

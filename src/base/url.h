@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/shared.h"
+
 enum { WHERRY__URL_OPTIONS_MAX = 40 };
 
 struct wherry__url_option {
@@ -34,8 +36,8 @@ struct wherry__url {
 };
 
 /* Take `text` apart.  Returns 0, -EINVAL or -ENOMEM; on success wherry__url_fini() gives the memory back. */
-int wherry__url_init(struct wherry__url *url, const char *text);
-void wherry__url_fini(struct wherry__url *url);
+WHERRY__SHARED int wherry__url_init(struct wherry__url *url, const char *text);
+WHERRY__SHARED void wherry__url_fini(struct wherry__url *url);
 
 /* Fail with -EINVAL and a sentence that names the place: `at` counts from 0. */
 int wherry__url_fail(const char *text, size_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));

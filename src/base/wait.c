@@ -17,6 +17,12 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR &
                    EPOLLRDHUP == POLLRDHUP,
                "events of poll and epoll differ");
 
+/* The limit of the process is its user's to raise; that of the system is not. */
+static int no_descriptor(int code)
+{
+    return wherry__fail_errno(code, "no descriptor to wait on%s", code == EMFILE ? " (ulimit -n)" : "");
+}
+
 int wherry__wait_init(struct wherry__wait *wait)
 {
     *wait = WHERRY__WAIT_CLOSED;
@@ -25,7 +31,7 @@ int wherry__wait_init(struct wherry__wait *wait)
     wait->bell = wherry__fd_note(wherry__sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     int failure = errno;
     wherry__fd_unguard();
-    return wait->bell >= 0 ? 0 : wherry__fail_errno(failure, "no descriptor to wait on");
+    return wait->bell >= 0 ? 0 : no_descriptor(failure);
 }
 
 void wherry__wait_fini(struct wherry__wait *wait, uint64_t born)
@@ -60,7 +66,7 @@ static int step_to_epoll(struct wherry__wait *wait)
     int code = errno;
     wherry__fd_unguard();
     if (epoll < 0)
-        return wherry__fail_errno(code, "no descriptor to wait on");
+        return no_descriptor(code);
     int result = control(wait, epoll, EPOLL_CTL_ADD, wait->bell, EPOLLIN, WHERRY__WAIT_BELL);
     for (int i = 0; i < wait->member_count && result == 0; i++)
         result =
@@ -82,12 +88,23 @@ static struct wherry__wait_member *find_member(struct wherry__wait *wait, int fd
     return NULL;
 }
 
+static int make_room(struct wherry__wait *wait)
+{
+    return wait->epoll < 0 && wait->member_count == WHERRY__WAIT_FEW ? step_to_epoll(wait) : 0;
+}
+
+int wherry__wait_make_room(struct wherry__wait *wait)
+{
+    pthread_mutex_lock(&wait->lock);
+    int result = make_room(wait);
+    pthread_mutex_unlock(&wait->lock);
+    return result;
+}
+
 int wherry__wait_add(struct wherry__wait *wait, int fd, uint32_t events, uint64_t key)
 {
-    int result = 0;
     pthread_mutex_lock(&wait->lock);
-    if (wait->epoll < 0 && wait->member_count == WHERRY__WAIT_FEW)
-        result = step_to_epoll(wait);
+    int result = make_room(wait);
     if (result == 0 && wait->epoll >= 0)
         result = control(wait, wait->epoll, EPOLL_CTL_ADD, fd, events, key);
     else if (result == 0)
@@ -220,11 +237,20 @@ bool wherry__wait_reported(const struct wherry__wait *wait)
     return false;
 }
 
+uint32_t wherry__wait_take(struct wherry__wait *wait, uint64_t key)
+{
+    uint32_t events = 0;
+    for (int i = wait->next; i < wait->count; i++)
+        if (wait->events[i].data.u64 == key) {
+            events |= wait->events[i].events;
+            wait->events[i].events = 0;
+        }
+    return events;
+}
+
 void wherry__wait_drop(struct wherry__wait *wait, uint64_t key)
 {
-    for (int i = wait->next; i < wait->count; i++)
-        if (wait->events[i].data.u64 == key)
-            wait->events[i].events = 0;
+    wherry__wait_take(wait, key);
 }
 
 void wherry__wait_ring(const struct wherry__wait *wait)
@@ -243,9 +269,17 @@ void wherry__wait_silence(const struct wherry__wait *wait)
 
 int wherry__wait_one(const struct wherry__wait *wait, int fd, short events, wherry_time deadline)
 {
-    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = wait->bell, .events = POLLIN}};
+    return wherry__wait_any(wait, &fd, 1, events, deadline);
+}
+
+int wherry__wait_any(const struct wherry__wait *wait, const int *which, int many, short events, wherry_time deadline)
+{
+    struct pollfd fds[1 + WHERRY__WAIT_ANY] = {{.fd = wait->bell, .events = POLLIN}};
     struct timespec left;
-    int count = wherry__sys.ppoll(fds, 2, wherry__deadline_left(deadline, &left));
+    many = many < WHERRY__WAIT_ANY ? many : WHERRY__WAIT_ANY;
+    for (int i = 0; i < many; i++)
+        fds[1 + i] = (struct pollfd){.fd = which[i], .events = events};
+    int count = wherry__sys.ppoll(fds, (nfds_t)(1 + many), wherry__deadline_left(deadline, &left));
     if (count < 0)
         return errno == EINTR ? 0 : wherry__fail_errno(errno, "the wait failed");
     return count == 0 && wherry__deadline_passed(deadline) ? -ETIMEDOUT : 0;

@@ -12,10 +12,7 @@
 #include <unistd.h>
 #include <wherry/base.h>
 
-static _Thread_local struct {
-    const char *constant; /* what to show, when not NULL */
-    char text[1024];
-} why;
+static _Thread_local struct wherry__why why; /* the constant is what to show, when not NULL */
 
 const char *wherry_why(void)
 {
@@ -65,6 +62,17 @@ int wherry__fail(int code, const char *format, ...)
     return -code;
 }
 
+/* GNU's and POSIX's share a name; musl's strerror(3) is safe in threads. */
+static const char *reason_of(int code, char *buffer, size_t size)
+{
+#ifdef __GLIBC__
+    return strerror_r(code, buffer, size);
+#else
+    (void)buffer, (void)size;
+    return strerror(code);
+#endif
+}
+
 int wherry__fail_errno(int code, const char *format, ...)
 {
     va_list arguments;
@@ -72,13 +80,28 @@ int wherry__fail_errno(int code, const char *format, ...)
     note_formatted(format, arguments);
     va_end(arguments);
     char reason[128];
-    return wherry__fail(code, "%s: %s", wherry_why(), strerror_r(code, reason, sizeof reason));
+    return wherry__fail(code, "%s: %s", wherry_why(), reason_of(code, reason, sizeof reason));
 }
 
 int wherry__fail_quietly(int code, const char *constant)
 {
     why.constant = constant;
     return -code;
+}
+
+void wherry__why_save(struct wherry__why *ret_before)
+{
+    ret_before->constant = why.constant;
+    strcpy(ret_before->text, why.text);
+}
+
+int wherry__why_settle(const struct wherry__why *before, int result)
+{
+    if (result >= 0) {
+        why.constant = before->constant;
+        strcpy(why.text, before->text);
+    }
+    return result;
 }
 
 const char *wherry__process_name(int pid, char buffer[static 64])

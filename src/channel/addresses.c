@@ -154,16 +154,26 @@ struct wherry__addressee *wherry__addresses_find(struct wherry__addresses *addre
     return NULL;
 }
 
-int wherry__addresses_peer(struct wherry__addresses *addresses, uint64_t id, const char *name,
-                           struct wherry_peer *ret_peer)
+int wherry__addresses_one(struct wherry__addresses *addresses, uint64_t id, const char *name,
+                          struct wherry__addressee **ret_addressee)
 {
     if (id == 0 && addresses->count > 1)
         return wherry__fail(EDESTADDRREQ, "%s: %u peers are known: say which", name, (unsigned)addresses->count);
     struct wherry__addressee *found = id ? wherry__addresses_find(addresses, id) : addresses->all;
     if (!found || !addresses->count)
         return wherry__fail(ENOTCONN, "%s: no such peer has sent a datagram", name);
-    *ret_peer = found->peer;
+    *ret_addressee = found;
     return 0;
+}
+
+int wherry__addresses_peer(struct wherry__addresses *addresses, uint64_t id, const char *name,
+                           struct wherry_peer *ret_peer)
+{
+    struct wherry__addressee *found = NULL;
+    int result = wherry__addresses_one(addresses, id, name, &found);
+    if (result == 0)
+        *ret_peer = found->peer;
+    return result;
 }
 
 void wherry__addresses_fini(struct wherry__addresses *addresses)

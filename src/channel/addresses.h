@@ -18,8 +18,9 @@ enum { WHERRY__ADDRESSES = 1024 }; /* the most that are known at a time */
 struct wherry__addressee {
     struct wherry__datagram_address address; /* of any family whose addresses fit: the largest is a Unix socket's */
     struct wherry_peer peer;                 /* the id, and what else is known */
-    uint64_t sent;                           /* messages to it; the transport's to count */
-    uint32_t next[2];                        /* in the chains by address and by id */
+    /* the transport's to count: what went to it, and came from it */
+    uint64_t sent_messages, sent_bytes, received_messages, received_bytes;
+    uint32_t next[2]; /* in the chains by address and by id */
     uint32_t newer, older;
 };
 
@@ -37,7 +38,10 @@ struct wherry__addressee *wherry__addresses_note(struct wherry__addresses *addre
 struct wherry__addressee *wherry__addresses_find(struct wherry__addresses *addresses, uint64_t id);
 void wherry__addresses_forget(struct wherry__addresses *addresses, struct wherry__addressee *addressee);
 
-/* Who wherry_channel_peer(id) asks for: 0 and the peer, or -errno with the sentence set. */
+/* Whom an id asks for, or 0 the only one: 0 and the addressee, or -errno with the sentence set. */
+int wherry__addresses_one(struct wherry__addresses *addresses, uint64_t id, const char *name,
+                          struct wherry__addressee **ret_addressee);
+/* Likewise, as wherry_channel_peer() says it. */
 int wherry__addresses_peer(struct wherry__addresses *addresses, uint64_t id, const char *name,
                            struct wherry_peer *ret_peer);
 void wherry__addresses_fini(struct wherry__addresses *addresses);

@@ -4,9 +4,10 @@
  * SPDX-License-Identifier: MIT
  *
  * Locks, in the order in which they are taken:
- *   1. turns[direction]: held by a call for as long as it lasts, waits included, so that messages stay whole and in order;
- *      kept on between borrow and return.
- *   2. lock: around each try_ slot, never across a wait; the two directions of a duplex endpoint share what is behind it.
+ *   1. turns[direction]: held by a call for as long as it lasts, waits included, so that messages stay whole and in
+ *      order; kept on between borrow and return.
+ *   2. lock: around each try_ slot, never across a wait; the two directions of a duplex endpoint share what is behind
+ *      it.
  * An endpoint opened with single_thread has neither. */
 #include <errno.h>
 #include <stdatomic.h>
@@ -116,7 +117,8 @@ void wherry_channel_interrupt(struct wherry_channel *channel)
     int code = errno;
     /* release: whoever sees the count sees what the interrupter did before */
     atomic_fetch_add_explicit(&channel->interrupts, 1, memory_order_acq_rel);
-    if (channel->endpoint.born == wherry__generation()) { /* in a forked child the bells' numbers may be somebody else's */
+    /* in a forked child the bells' numbers may be somebody else's */
+    if (channel->endpoint.born == wherry__generation()) {
         wherry__wait_ring(&channel->endpoint.receiving);
         wherry__wait_ring(&channel->endpoint.sending);
         if (channel->endpoint.transport->nudge)
@@ -158,8 +160,8 @@ int wherry_channel_peer_pidfd(struct wherry_channel *channel, uint64_t id)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
     if (!endpoint->transport->peer_pidfd)
-        return wherry__fail(EOPNOTSUPP, "%s: the kernel knows no process at the other end of a %s", channel->config.name,
-                            endpoint->transport->traits.object);
+        return wherry__fail(EOPNOTSUPP, "%s: the kernel knows no process at the other end of a %s",
+                            channel->config.name, endpoint->transport->traits.object);
     int result = lock_to_ask(channel);
     if (result < 0)
         return result;
@@ -218,13 +220,14 @@ int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, whe
 {
     enum wherry__direction direction = channel->config.role & WHERRY_SEND ? WHERRY__SENDING : WHERRY__RECEIVING;
     if (!channel->endpoint.transport->disconnect)
-        return wherry__fail(EOPNOTSUPP, "%s: not a listening endpoint: close it instead", channel->config.name);
+        return wherry__fail(EOPNOTSUPP, "%s: a %s has no connections that could be ended one by one",
+                            channel->config.name, channel->endpoint.transport->traits.object);
     if (direction == WHERRY__RECEIVING) /* nothing is kept */
         return channel->endpoint.born == wherry__generation() ? try_disconnect(channel, peer, true)
                                                               : wherry__channel_enter_child(channel);
     int result = wherry__channel_enter(channel, direction, deadline);
     if (result < 0)
-        return result;
+        return result == -ETIMEDOUT ? -EAGAIN : result; /* -ETIMEDOUT says that the peer is gone */
     struct wherry__patience patience = {.deadline = deadline};
     while ((result = try_disconnect(channel, peer, false)) == -EAGAIN) {
         result = wherry__be_patient(channel, direction, peer, &patience);
@@ -234,6 +237,8 @@ int wherry_channel_disconnect(struct wherry_channel *channel, uint64_t peer, whe
             break;
     }
     wherry__channel_leave(channel, direction);
+    if (result == -EINPROGRESS && deadline == WHERRY_NOW)
+        return wherry__fail_quietly(EAGAIN, "what was sent has not all arrived yet");
     return result == -EINPROGRESS ? linger(channel, peer, deadline) : result;
 }
 
@@ -261,5 +266,6 @@ const char *wherry_channel_url(const struct wherry_channel *channel)
 
 const struct wherry_traits *wherry_channel_traits(const struct wherry_channel *channel)
 {
-    return &channel->endpoint.transport->traits;
+    const struct wherry__transport *transport = channel->endpoint.transport;
+    return transport->traits_of ? transport->traits_of(&channel->endpoint) : &transport->traits;
 }

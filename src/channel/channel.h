@@ -18,7 +18,8 @@ struct wherry_channel {
     bool locks;                  /* and the lock below: not where an endpoint has one direction alone */
     int (*send_now)(void *state, const void *data, size_t size); /* the transport's */
     int (*receive_now)(void *state, void *buffer, size_t capacity, size_t *ret_size);
-    _Atomic bool now[2];         /* a direction's short way may be tried: there is one, nobody polls, nothing is reserved or lent */
+    _Atomic bool now[2];         /* a direction's short way may be tried: there is one, nobody polls, nothing is
+                                  * reserved or lent */
     bool types;                  /* the transport, framed like this, carries them */
     struct wherry__turn turns[2]; /* by direction */
     pthread_mutex_t lock;
@@ -37,7 +38,8 @@ struct wherry_channel {
     uint32_t lent_flags;
 
     _Atomic bool reserved;
-    _Atomic(pthread_t) reserver; /* written before `reserved`; in place: the thread that has the sending turn until it commits */
+    _Atomic(pthread_t) reserver; /* written before `reserved`; in place: the thread that has the sending turn until it
+                                  * commits */
     void *reserve_data;
     size_t reserve_size, reserve_capacity;
 };

@@ -193,10 +193,28 @@ ssize_t wherry_channel_send_many(struct wherry_channel *channel, const struct wh
     return count ? send_checked(channel, messages, count, 0, deadline) : 0;
 }
 
-int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline)
+/* While it is closed, two peers that keep bytes for each other would wait until their deadlines, or for ever: so what
+ * comes is dropped.  The sending set tells of room alone, hence a look every few ms. */
+static int wait_making_room(struct wherry_channel *channel, wherry_time deadline, struct wherry__patience *patience)
+{
+    enum { LOOK = 5 }; /* ms */
+    wherry_time look = wherry_after(LOOK * WHERRY_MILLISECOND);
+    channel->endpoint.transport->make_room(&channel->endpoint);
+    if (look >= deadline) {
+        patience->deadline = deadline;
+        return wherry__be_patient(channel, WHERRY__SENDING, 0, patience);
+    }
+    patience->deadline = look;
+    int result = wherry__be_patient(channel, WHERRY__SENDING, 0, patience);
+    patience->expired = false;
+    return result == -EAGAIN || result == -ETIMEDOUT ? 0 : result;
+}
+
+int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline, bool closing)
 {
     struct wherry__endpoint *endpoint = &channel->endpoint;
     struct wherry__patience patience = {.deadline = deadline};
+    bool makes_room = closing && endpoint->transport->make_room && channel->config.role == WHERRY_BOTH;
     int result = 0;
     while (endpoint->transport->try_finish) {
         wherry__channel_lock(channel);
@@ -204,7 +222,8 @@ int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time de
         wherry__channel_unlock(channel);
         if (result != -EAGAIN)
             break;
-        result = wherry__be_patient(channel, WHERRY__SENDING, 0, &patience);
+        result = makes_room ? wait_making_room(channel, deadline, &patience)
+                            : wherry__be_patient(channel, WHERRY__SENDING, 0, &patience);
         if (result < 0)
             break;
     }
@@ -216,7 +235,7 @@ int wherry_channel_flush(struct wherry_channel *channel, wherry_time deadline)
     int result = wherry__channel_enter(channel, WHERRY__SENDING, deadline);
     if (result < 0)
         return result;
-    result = wherry__channel_flush_entered(channel, deadline);
+    result = wherry__channel_flush_entered(channel, deadline, false);
     wherry__channel_leave(channel, WHERRY__SENDING);
     return result;
 }
@@ -231,7 +250,7 @@ int wherry_channel_finish(struct wherry_channel *channel, wherry_time deadline)
         result = wherry__fail(EOPNOTSUPP, "%s: a %s cannot end in one direction alone", channel->config.name,
                               endpoint->transport->traits.object);
     else
-        result = wherry__channel_flush_entered(channel, deadline);
+        result = wherry__channel_flush_entered(channel, deadline, false);
     if (result == 0) {
         wherry__channel_lock(channel);
         result = endpoint->transport->finish(endpoint);
@@ -325,7 +344,7 @@ int wherry_channel_reserve(struct wherry_channel *channel, size_t size, void **r
     if (!(channel->config.role & WHERRY_SEND))
         return wherry__channel_refuse_role(channel, WHERRY__SENDING);
     return channel->endpoint.transport->try_reserve ? reserve_in_object(channel, size, ret_data, deadline)
-                                                    : reserve_in_buffer(channel, size, ret_data); /* the wait is in commit */
+                                                    : reserve_in_buffer(channel, size, ret_data); /* commit waits */
 }
 
 int wherry_channel_commit(struct wherry_channel *channel, const struct wherry_message *message, unsigned flags,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/size.h"
 #include "base/why.h"
 #include "channel/transport.h"
@@ -52,6 +53,14 @@ static const struct option {
     FIELD(interface, TEXT, WHERRY__OPTION_UDP),
     FIELD(ttl, NUMBER, WHERRY__OPTION_UDP),
     FIELD(loop, YES_NO, WHERRY__OPTION_UDP),
+    FIELD(proto, NUMBER, WHERRY__OPTION_PROTO),
+    FIELD(id, TEXT, WHERRY__OPTION_SYSV),
+    FIELD(type, TEXT, WHERRY__OPTION_SYSV),
+    FIELD(from, TEXT, WHERRY__OPTION_LOG),
+    FIELD(group, TEXT, WHERRY__OPTION_LOG),
+    FIELD(fsync, TEXT, WHERRY__OPTION_LOG),
+    FIELD(retain_bytes, SIZE, WHERRY__OPTION_LOG),
+    FIELD(retain_age, DURATION, WHERRY__OPTION_LOG),
 #undef FIELD
 };
 _Static_assert(sizeof options_table / sizeof *options_table + 2 <= WHERRY__URL_OPTIONS_MAX, "all may be given");
@@ -214,12 +223,13 @@ static int merge_one(struct wherry__config *config, const struct wherry__url_opt
             return wherry__url_fail(config->name, given->value_at, "%s takes %s", given->key, expected);
         void *field = (char *)options + option->at;
         if (is_set(option, field) && !is_equal(option, field, value))
-            return wherry__url_fail(config->name, given->at,
-                                    "the URL and the options struct say different things of \"%s\"", given->key);
+            return wherry__url_fail(
+                config->name, given->at,
+                "the URL and the options that came with it say different things of \"%s\"; say it once", given->key);
         memcpy(field, value, value_size(option->value));
         return 0;
     }
-    return wherry__url_fail(config->name, given->at, "unknown option \"%s\"; wherry(7) lists them", given->key);
+    return wherry__url_fail(config->name, given->at, "unknown option \"%s\"; wherry-url(7) lists them", given->key);
 }
 
 static int check_uses(const struct wherry__config *config, const struct wherry__transport *transport,
@@ -235,41 +245,31 @@ static int check_uses(const struct wherry__config *config, const struct wherry__
 
 /* ---- what the struct says ---- */
 
-/* A struct of another version: a shorter one is padded with defaults; of a longer one the tail must be zero. */
-static int read_struct(const struct wherry_channel_options *given, const char *name, struct wherry_channel_options *ret)
+int wherry__config_read(const struct wherry_channel_options *given, const char *name,
+                        struct wherry_channel_options *ret)
 {
     *ret = (struct wherry_channel_options)WHERRY_CHANNEL_OPTIONS;
-    if (!given)
-        return 0;
-    if (given->size < offsetof(struct wherry_channel_options, side))
-        return given->size == 0
-                   ? wherry__fail(EINVAL, "%s: options.size is not set; begin with WHERRY_CHANNEL_OPTIONS", name)
-                   : wherry__fail(EINVAL, "%s: options.size is %zu, less than any version of wherry has; begin with "
-                                          "WHERRY_CHANNEL_OPTIONS",
-                                  name, given->size);
-    if (given->size > (size_t)1 << 20)
-        return wherry__fail(E2BIG, "%s: options.size is %zu, which no version of wherry has", name, given->size);
-    const char *bytes = (const char *)given;
-    for (size_t i = sizeof *ret; i < given->size; i++)
-        if (bytes[i])
-            return wherry__fail(E2BIG, "%s: the options ask for something that this version of wherry does not know",
-                                name);
-    memcpy(ret, given, wherry__size_min(given->size, sizeof *ret));
-    ret->size = sizeof *ret;
+    int result = wherry__options_read(ret, sizeof *ret, given, offsetof(struct wherry_channel_options, side), name,
+                                      "WHERRY_CHANNEL_OPTIONS");
+    if (result < 0)
+        return result;
     if ((unsigned)ret->side > WHERRY_CONNECT)
-        return wherry__fail(EINVAL, "%s: options.side is %d, which is no side", name, (int)ret->side);
+        return wherry__fail(EINVAL, "%s: side is %d, which is no side", name, (int)ret->side);
     if ((unsigned)ret->read_ahead > WHERRY_READ_AHEAD_NO)
-        return wherry__fail(EINVAL, "%s: options.read_ahead is %d, which means nothing", name, (int)ret->read_ahead);
+        return wherry__fail(EINVAL, "%s: read_ahead is %d, which means nothing", name, (int)ret->read_ahead);
     if ((unsigned)ret->redeliver > WHERRY_REDELIVER_NO)
-        return wherry__fail(EINVAL, "%s: options.redeliver is %d, which means nothing", name, (int)ret->redeliver);
+        return wherry__fail(EINVAL, "%s: redeliver is %d, which means nothing", name, (int)ret->redeliver);
     if ((unsigned)ret->loop > WHERRY_LOOP_NO)
-        return wherry__fail(EINVAL, "%s: options.loop is %d, which means nothing", name, (int)ret->loop);
+        return wherry__fail(EINVAL, "%s: loop is %d, which means nothing", name, (int)ret->loop);
     if (ret->mode > 0777)
-        return wherry__fail(EINVAL, "%s: options.mode is 0%o: only permissions are allowed, at most 0777", name,
+        return wherry__fail(EINVAL, "%s: the mode is 0%o: only permissions are allowed, at most 0777", name,
                             ret->mode);
-    if (ret->spin < 0 || ret->keepalive < 0 || ret->user_timeout < 0)
-        return wherry__fail(EINVAL, "%s: options.%s is negative", name,
-                            ret->spin < 0 ? "spin" : ret->keepalive < 0 ? "keepalive" : "user_timeout");
+    if (ret->spin < 0 || ret->keepalive < 0 || ret->user_timeout < 0 || ret->retain_age < 0)
+        return wherry__fail(EINVAL, "%s: %s is negative", name,
+                            ret->spin < 0           ? "spin"
+                            : ret->keepalive < 0    ? "keepalive"
+                            : ret->user_timeout < 0 ? "user_timeout"
+                                                    : "retain_age");
     return 0;
 }
 
@@ -280,6 +280,56 @@ static size_t place_of(const struct wherry__config *config, const char *key)
         if (strcmp(config->url.options[i].key, key) == 0)
             return config->url.options[i].value_at;
     return strlen(config->name);
+}
+
+/* Which messages of a queue: "N", "-N", "!N". */
+static bool parse_which(const char *text, enum wherry_queue_which *ret_which, int64_t *ret_type)
+{
+    char *end;
+    *ret_which = *text == '-' ? WHERRY_QUEUE_UP_TO : *text == '!' ? WHERRY_QUEUE_EXCEPT : WHERRY_QUEUE_TYPE;
+    text += *ret_which != WHERRY_QUEUE_TYPE;
+    errno = 0;
+    long long type = strtoll(text, &end, 10);
+    *ret_type = type;
+    return *text >= '0' && *text <= '9' && !errno && !*end && type >= 1 && type <= LONG_MAX;
+}
+
+static int settle_queue(struct wherry__config *config, const struct wherry_channel_options *options)
+{
+    if (options->id && strlen(options->id) >= sizeof config->id)
+        return wherry__url_fail(config->name, place_of(config, "id"), "id is one character, 0xNN or a decimal");
+    if (options->id)
+        memcpy(config->id, options->id, strlen(options->id) + 1);
+    if (options->type && !parse_which(options->type, &config->which, &config->which_type))
+        return wherry__url_fail(config->name, place_of(config, "type"),
+                                "type is N, -N (the lowest of at most N first) or !N (all but N), with N from 1 on");
+    return 0;
+}
+
+/* What only a log has a use for. */
+static int settle_log(struct wherry__config *config, const struct wherry_channel_options *options)
+{
+    static const char *const places[] = {[WHERRY__FROM_SAVED] = "saved",
+                                         [WHERRY__FROM_BEGINNING] = "beginning",
+                                         [WHERRY__FROM_END] = "end"};
+    for (int i = WHERRY__FROM_SAVED; options->from && i <= WHERRY__FROM_END; i++)
+        if (strcmp(options->from, places[i]) == 0)
+            config->from = (enum wherry__from)i;
+    if (options->from && !config->from)
+        return wherry__url_fail(config->name, place_of(config, "from"), "from takes beginning, end or saved");
+    if (options->group && (strlen(options->group) >= sizeof config->group || !options->group[0]))
+        return wherry__url_fail(config->name, place_of(config, "group"), "a group's name has from 1 to %zu bytes",
+                                sizeof config->group - 1);
+    if (options->group)
+        memcpy(config->group, options->group, strlen(options->group) + 1);
+    config->sync_each = options->fsync && strcmp(options->fsync, "each") == 0;
+    if (options->fsync && !config->sync_each && strcmp(options->fsync, "none") != 0 &&
+        (!parse_duration(options->fsync, &config->sync_every) || config->sync_every == 0))
+        return wherry__url_fail(config->name, place_of(config, "fsync"),
+                                "fsync takes none, each, or a time such as 50ms");
+    config->retain_bytes = options->retain_bytes;
+    config->retain_age = options->retain_age;
+    return 0;
 }
 
 static int settle(struct wherry__config *config, const struct wherry_channel_options *options)
@@ -302,10 +352,11 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     if (max_memory < max_message)
         return wherry__url_fail(config->name, place_of(config, "max_memory"), "max_memory is less than max_message");
     config->max_message = (size_t)max_message;
+    config->sized = options->max_message != 0;
     config->max_memory = (size_t)wherry__size_min(max_memory, SIZE_MAX / 2);
     config->capacity = (size_t)options->capacity;
     if (options->capacity > INT32_MAX)
-        return wherry__url_fail(config->name, place_of(config, "capacity"), "capacity is at most 2G");
+        return wherry__url_fail(config->name, place_of(config, "capacity"), "capacity is less than 2G");
     config->mode = options->mode ? options->mode : 0600;
     config->backlog = options->backlog ? options->backlog : 128;
     if (config->backlog > INT32_MAX) /* what listen(2) takes */
@@ -332,8 +383,12 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     config->broadcast = options->broadcast;
     config->ttl = options->ttl;
     config->loop = options->loop;
+    config->proto = options->proto;
     if (options->ttl > 255)
         return wherry__url_fail(config->name, place_of(config, "ttl"), "ttl is from 1 to 255");
+    if (options->proto > 254)
+        return wherry__url_fail(config->name, place_of(config, "proto"),
+                                "proto is from 1 to 254; 255 is no protocol that can be received");
     if (options->interface && strlen(options->interface) >= sizeof config->interface)
         return wherry__url_fail(config->name, place_of(config, "interface"),
                                 "an interface's name has at most %zu characters", sizeof config->interface - 1);
@@ -345,7 +400,8 @@ static int settle(struct wherry__config *config, const struct wherry_channel_opt
     if (options->share && options->keep)
         return wherry__url_fail(config->name, place_of(config, "share"),
                                 "a shared ring has no name to be kept under: keep=1 or share=, not both");
-    return 0;
+    int result = settle_queue(config, options);
+    return result < 0 ? result : settle_log(config, options);
 }
 
 static int find_transport(struct wherry__config *config, bool pair, const struct wherry__transport **ret_transport)
@@ -362,8 +418,10 @@ static int find_transport(struct wherry__config *config, bool pair, const struct
         return wherry__url_fail(config->name, config->url.path_at, "%s: takes no path: a pair has no name",
                                 config->url.scheme);
     if (!pair && !transport->open)
-        return wherry__fail(EINVAL, "%s: %s: comes as a connected pair; use wherry_channel_pair()", config->name,
-                            config->url.scheme);
+        return wherry__fail(EINVAL,
+                            "%s: %s: connects a process with its children (wherry_channel_pair()); programs meet at "
+                            "unix: and fifo:",
+                            config->name, config->url.scheme);
     if (!pair && !(transport->roles & 1u << config->role))
         return wherry__fail(EOPNOTSUPP, "%s: one endpoint of a %s cannot send and receive both; open two", config->name,
                             transport->traits.object);
@@ -387,7 +445,7 @@ int wherry__config_init(struct wherry__config *config, const char *url, enum whe
     const struct wherry__transport *transport = NULL;
     result = find_transport(config, pair, &transport);
     if (result == 0)
-        result = read_struct(given, config->name, &options);
+        result = wherry__config_read(given, config->name, &options);
     if (result == 0)
         config->side = options.side;
     for (size_t i = 0; result == 0 && i < config->url.option_count; i++)

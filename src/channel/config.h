@@ -5,6 +5,7 @@
 #define WHERRY_CHANNEL_CONFIG_H
 
 #include <wherry/channel.h>
+#include <wherry/queue.h>
 
 #include "base/url.h"
 #include "channel/framing.h"
@@ -19,6 +20,8 @@ struct wherry__config {
     enum wherry_role role;
     enum wherry_side side; /* never the default once checked, for transports that listen */
     struct wherry__framing framing;
+    bool share_port;            /* tcp: not an option of users': the port is for several sockets of this process ... */
+    int beside;                 /* ... this being the first of them, bound where the others go; 0: this is the first */
     struct wherry__allow allow; /* uids besides one's own and root */
     size_t max_message, max_memory, capacity;
     uint32_t mode, backlog, writers;
@@ -34,8 +37,19 @@ struct wherry__config {
     char interface[16]; /* IFNAMSIZ */
     uint32_t ttl;
     enum wherry_loop loop;
+    uint32_t proto; /* 0: UDP */
+    enum wherry__from { WHERRY__FROM_DEFAULT, WHERRY__FROM_SAVED, WHERRY__FROM_BEGINNING, WHERRY__FROM_END } from;
+    char group[48];
+    bool sync_each;
+    wherry_time sync_every; /* 0: never, or each */
+    uint64_t retain_bytes;
+    wherry_time retain_age;
     bool shared; /* with `other` */
     uid_t other;
+    bool sized;                    /* max_message was said */
+    char id[16];                   /* of ftok(3); "" when it was not said */
+    enum wherry_queue_which which; /* to receive, with its type */
+    int64_t which_type;
 };
 
 /* Bits of wherry__transport.options: the options that a transport has a use for, beyond those all take (max_message,
@@ -52,13 +66,19 @@ struct wherry__config {
 #define WHERRY__OPTION_FDS (1u << 11)
 #define WHERRY__OPTION_ENDS (1u << 12) /* report_ends */
 #define WHERRY__OPTION_UDP (1u << 10) /* seq, broadcast, interface, ttl, loop */
+#define WHERRY__OPTION_PROTO (1u << 13)
 #define WHERRY__OPTION_RING (1u << 8) /* keep, places, redeliver, share */
+#define WHERRY__OPTION_SYSV (1u << 16) /* id, type */
+#define WHERRY__OPTION_LOG (1u << 17)  /* from, group, fsync, retain_bytes, retain_age */
 
 /* Returns 0 or -errno with the sentence set; fini may be called on whatever init left.  `pair`: for
  * wherry_channel_pair(). */
 int wherry__config_init(struct wherry__config *config, const char *url, enum wherry_role role,
                         const struct wherry_channel_options *options, bool pair,
                         const struct wherry__transport **ret_transport);
+/* The options at `given`, of any version, or the defaults for NULL.  0; -EINVAL, -E2BIG with a sentence. */
+int wherry__config_read(const struct wherry_channel_options *given, const char *name,
+                        struct wherry_channel_options *ret_options);
 /* The kernel chose the port: the URL says it from now on.  0 or -ENOMEM with the sentence set. */
 int wherry__config_say_port(struct wherry__config *config, const struct wherry__inet_address *address);
 void wherry__config_fini(struct wherry__config *config);

@@ -1,5 +1,5 @@
-/* channel/connected.c - owns the slots of transports with connections and two sides: one that listens and has many, and one
- * that connects and has one.
+/* channel/connected.c - owns the slots of transports with connections and two sides: one that listens and has many, and
+ * one that connects and has one.
  *
  * SPDX-License-Identifier: MIT */
 #include "channel/connected.h"
@@ -78,12 +78,25 @@ int wherry__connected_disconnect(struct wherry__endpoint *endpoint, uint64_t id,
 
 int wherry__connected_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
 {
-    return wherry__listens(endpoint) ? wherry__crowd_peer(endpoint, id, ret_peer) : wherry__single_peer(endpoint, id, ret_peer);
+    return wherry__listens(endpoint) ? wherry__crowd_peer(endpoint, id, ret_peer)
+                                     : wherry__single_peer(endpoint, id, ret_peer);
 }
 
 int wherry__connected_adopt(struct wherry__endpoint *endpoint)
 {
     return wherry__listens(endpoint) ? wherry__crowd_adopt(endpoint) : -ECHILD;
+}
+
+void wherry__connected_make_room(struct wherry__endpoint *endpoint)
+{
+    if (!wherry__listens(endpoint)) {
+        wherry__single_make_room(endpoint);
+        return;
+    }
+    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
+    struct wherry__member *member = crowd->first;
+    for (size_t i = 0; i < crowd->count; i++, member = member->next)
+        wherry__link_make_room(&member->link);
 }
 
 /* Of sockets whose peer's bytes, coming to a closed one, take with them what is still on its way back (TCP). */

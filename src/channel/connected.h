@@ -35,6 +35,7 @@ int wherry__connected_disconnect(struct wherry__endpoint *endpoint, uint64_t id,
 int wherry__connected_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer);
 int wherry__connected_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id);
 int wherry__connected_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats);
+void wherry__connected_make_room(struct wherry__endpoint *endpoint);
 bool wherry__connected_linger(struct wherry__endpoint *endpoint);
 int wherry__connected_adopt(struct wherry__endpoint *endpoint);
 
@@ -49,7 +50,8 @@ int wherry__tcp_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_p
     .try_send = wherry__connected_try_send, .try_finish = wherry__connected_try_finish,                                \
     .keep = wherry__connected_keep, .try_borrow = wherry__connected_try_borrow,                                        \
     .give_back = wherry__connected_give_back, .rescue = wherry__connected_rescue, .ready = wherry__connected_ready,    \
-    .wait = wherry__connected_wait, .finish = wherry__connected_finish, .disconnect = wherry__connected_disconnect,    \
+    .wait = wherry__connected_wait, .make_room = wherry__connected_make_room, .finish = wherry__connected_finish,      \
+    .disconnect = wherry__connected_disconnect,                                                                        \
     .peer = wherry__connected_peer, .peer_stats = wherry__connected_peer_stats, .adopt = wherry__connected_adopt
 
 #endif

@@ -1,6 +1,8 @@
 /* channel/crowd.c - owns the members of a listening endpoint: who comes, who goes, who is who.
  *
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ * What is asked of one of them by its id is crowd_peers.c. */
 #include "channel/crowd.h"
 #include "channel/link_in.h"
 
@@ -21,8 +23,6 @@
 enum { MANY = 32 };
 /* Connections taken in before others get their turn. */
 enum { ACCEPT_TURN = 64 };
-/* A wait for one peer looks at its place in the table again after this long. */
-#define WAIT_SLICE (50 * WHERRY_MILLISECOND)
 
 /* ---- the table ---- */
 
@@ -39,6 +39,14 @@ struct wherry__member *wherry__crowd_find(const struct wherry__crowd *crowd, uin
     while (member && member->link.peer.id != id)
         member = member->hash_next;
     return member;
+}
+
+void wherry__crowd_foresee(const struct wherry__crowd *crowd, uint64_t id)
+{
+    enum { LINE = 64 };
+    const char *member = crowd->bucket_count ? (const char *)*bucket_of(crowd, id) : NULL;
+    for (size_t at = 0; member && at < sizeof(struct wherry__member); at += LINE)
+        __builtin_prefetch(member + at, 1);
 }
 
 static int grow_table(struct wherry__crowd *crowd)
@@ -80,6 +88,7 @@ static int insert(struct wherry__crowd *crowd, struct wherry__member *member)
         }
         crowd->count++;
         crowd->live++;
+        wherry__crowd_tell_share(crowd);
     }
     pthread_mutex_unlock(&crowd->table_lock);
     return result;
@@ -97,6 +106,7 @@ static void take_out(struct wherry__crowd *crowd, struct wherry__member *member)
     if (crowd->first == member)
         crowd->first = member->next == member ? NULL : member->next;
     crowd->count--;
+    wherry__crowd_tell_share(crowd);
     pthread_mutex_unlock(&crowd->table_lock);
 }
 
@@ -113,6 +123,7 @@ static void take_from_queue(struct wherry__crowd *crowd, struct wherry__member *
         if (crowd->queue_tail == m)
             crowd->queue_tail = before;
         member->queued = false;
+        crowd->queue_count--;
     }
 }
 
@@ -136,6 +147,8 @@ void wherry__crowd_end(struct wherry__endpoint *endpoint, struct wherry__member 
 static void hear_listener(struct wherry__endpoint *endpoint, uint32_t events)
 {
     int listener = wherry__crowd_of(endpoint)->listener;
+    if (listener < 0)
+        return;
     if (endpoint->config->role & WHERRY_RECEIVE)
         wherry__wait_change(&endpoint->receiving, listener, events, WHERRY__CROWD_LISTENER);
     if (endpoint->config->role & WHERRY_SEND)
@@ -156,6 +169,13 @@ static void accept_from_now_on(struct wherry__endpoint *endpoint)
     hear_listener(endpoint, EPOLLIN);
 }
 
+void wherry__crowd_rest(struct wherry__endpoint *endpoint, wherry_time pause)
+{
+    wherry__crowd_of(endpoint)->rests = true;
+    hear_listener(endpoint, 0);
+    set_timer(wherry__crowd_of(endpoint), pause);
+}
+
 /* H54: the listener stays readable, and would end each wait at once.  It is left out of the waits for a while, longer
  * each time; those who wait to be accepted lose nothing, and are taken in as soon as a peer goes. */
 static int rest(struct wherry__endpoint *endpoint, int code)
@@ -165,9 +185,7 @@ static int rest(struct wherry__endpoint *endpoint, int code)
     crowd->pause = crowd->pause ? 2 * crowd->pause : FIRST * WHERRY_MILLISECOND;
     if (crowd->pause > LONGEST * WHERRY_MILLISECOND)
         crowd->pause = LONGEST * WHERRY_MILLISECOND;
-    crowd->rests = true;
-    hear_listener(endpoint, 0);
-    set_timer(crowd, crowd->pause);
+    wherry__crowd_rest(endpoint, crowd->pause);
     return wherry__fail(code, "%s: no descriptor is left to accept a connection; raise the limit (ulimit -n)",
                         endpoint->config->name);
 }
@@ -175,6 +193,7 @@ static int rest(struct wherry__endpoint *endpoint, int code)
 int wherry__crowd_accept_again(struct wherry__endpoint *endpoint)
 {
     accept_from_now_on(endpoint); /* which silences the timer */
+    wherry__crowd_of(endpoint)->obliged = true;
     return wherry__crowd_accept_waiting(endpoint);
 }
 
@@ -287,13 +306,29 @@ static bool is_the_connections(int code)
            code == EPERM;
 }
 
+/* Before anybody is accepted, who would else be in and could not be waited for. */
+static int make_room(struct wherry__endpoint *endpoint)
+{
+    unsigned role = endpoint->config->role;
+    int result = role & WHERRY_RECEIVE ? wherry__wait_make_room(&endpoint->receiving) : 0;
+    return result == 0 && role & WHERRY_SEND ? wherry__wait_make_room(&endpoint->sending) : result;
+}
+
 int wherry__crowd_accept(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    for (int i = 0; i < ACCEPT_TURN && !crowd->rests; i++) {
-        int fd = wherry__socket_accept(crowd->listener);
+    if (wherry__crowd_leaves(endpoint))
+        return 0;
+    unsigned turn = crowd->accept_turn ? crowd->accept_turn : ACCEPT_TURN;
+    for (unsigned i = 0; i < turn && !crowd->rests && crowd->listener >= 0; i++) {
+        int room = make_room(endpoint);
+        int fd = room < 0 ? room : wherry__socket_accept(crowd->listener);
         if (fd == -EAGAIN)
             return 0;
+        if (fd == -EINVAL) { /* it was shut down, and who waited is in: nobody comes any more */
+            hear_listener(endpoint, 0);
+            return 0;
+        }
         if (is_the_connections(-fd))
             continue;
         if (fd == -EMFILE || fd == -ENFILE)
@@ -310,7 +345,7 @@ int wherry__crowd_accept(struct wherry__endpoint *endpoint)
 /* Without descriptors accept(2) fails whether or not anybody waits: so poll(2) is asked first. */
 int wherry__crowd_accept_waiting(struct wherry__endpoint *endpoint)
 {
-    struct pollfd poll = {.fd = wherry__crowd_of(endpoint)->listener, .events = POLLIN};
+    struct pollfd poll = {.fd = wherry__crowd_of(endpoint)->listener, .events = POLLIN}; /* -1: nobody waits */
     static const struct timespec at_once;
     return wherry__sys.ppoll(&poll, 1, &at_once) == 1 ? wherry__crowd_accept(endpoint) : 0;
 }
@@ -357,6 +392,7 @@ void wherry__crowd_fini(struct wherry__endpoint *endpoint)
     crowd->bucket_count = crowd->count = crowd->live = 0;
     crowd->first = crowd->current = crowd->last = crowd->in_buffer = crowd->queue_head = crowd->queue_tail =
         crowd->begun = NULL;
+    crowd->queue_count = crowd->due = 0;
 }
 
 int wherry__crowd_adopt(struct wherry__endpoint *endpoint)
@@ -365,112 +401,4 @@ int wherry__crowd_adopt(struct wherry__endpoint *endpoint)
     wherry__crowd_fini(endpoint);
     crowd->end_due = crowd->had = false;
     return wherry__crowd_start(endpoint);
-}
-
-/* ---- asking and letting go ---- */
-
-int wherry__crowd_wait(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to,
-                       wherry_time deadline)
-{
-    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    if (direction == WHERRY__RECEIVING)
-        return wherry__wait_for(&endpoint->receiving, deadline);
-    pthread_mutex_lock(&crowd->table_lock);
-    struct wherry__member *member = to ? wherry__crowd_find(crowd, to) : NULL;
-    int fd = member ? member->link.out_fd : -1;
-    pthread_mutex_unlock(&crowd->table_lock);
-    if (fd < 0)
-        return to ? 0 : wherry__wait_for(&endpoint->sending, deadline);
-    wherry_time until = wherry_after(WAIT_SLICE); /* the descriptor may be closed by another thread meanwhile */
-    int result = wherry__wait_one(&endpoint->sending, fd, POLLOUT, until < deadline ? until : deadline);
-    return result == -ETIMEDOUT && until < deadline ? 0 : result;
-}
-
-int wherry__crowd_finish(struct wherry__endpoint *endpoint)
-{
-    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    struct wherry__member *member = crowd->first;
-    crowd->finished = true;
-    for (size_t i = 0; i < crowd->count; i++, member = member->next)
-        wherry__sys.shutdown(member->link.out_fd, SHUT_WR);
-    return 0;
-}
-
-static int no_such_peer(const struct wherry__endpoint *endpoint, uint64_t id)
-{
-    return wherry__fail(ENOTCONN, "%s: peer %llu is not connected", endpoint->config->name, (unsigned long long)id);
-}
-
-int wherry__crowd_disconnect(struct wherry__endpoint *endpoint, uint64_t id, bool forced)
-{
-    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    struct wherry__member *member = wherry__crowd_find(crowd, id);
-    if (!member || member->leaving)
-        return no_such_peer(endpoint, id);
-    if (!forced && wherry__link_keeps(&member->link)) {
-        int result = wherry__link_push(&member->link);
-        if (result == -EAGAIN)
-            return result;
-    }
-    if (!forced && wherry__link_lingers(&member->link))
-        return -EINPROGRESS;
-    if (member == crowd->current) { /* it may be lent from at this moment */
-        /* of TCP the kernel would open the window no more, and who is sending would wait for a minute */
-        wherry__sys.shutdown(member->link.in_fd, member->link.plain ? SHUT_WR : SHUT_RDWR);
-        member->leaving = true;
-        return 0;
-    }
-    wherry__crowd_remove(endpoint, member);
-    return 0;
-}
-
-/* The peer with this id, or with 0 the only one.  0 or -errno with the sentence set. */
-static int find_peer(const struct wherry__endpoint *endpoint, const struct wherry__crowd *crowd, uint64_t id,
-                     struct wherry__member **ret_member)
-{
-    if (id == 0 && crowd->count > 1)
-        return wherry__fail(EDESTADDRREQ, "%s: %zu peers are connected: say which", endpoint->config->name,
-                            crowd->count);
-    struct wherry__member *member = id ? wherry__crowd_find(crowd, id) : crowd->first;
-    if (!member || member->leaving || wherry__link_hung_up(&member->link))
-        return id ? no_such_peer(endpoint, id)
-                  : wherry__fail(ENOTCONN, "%s: nobody is connected", endpoint->config->name);
-    *ret_member = member;
-    return 0;
-}
-
-int wherry__crowd_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats)
-{
-    struct wherry__member *member = NULL;
-    int result = find_peer(endpoint, wherry__crowd_of(endpoint), id, &member);
-    if (result < 0)
-        return result;
-    wherry__link_stats(&member->link, ret_stats);
-    ret_stats->memory += sizeof *member - sizeof member->link;
-    ret_stats->sent_messages = member->sent_messages;
-    ret_stats->sent_bytes = member->sent_bytes;
-    ret_stats->received_messages = member->received_messages;
-    ret_stats->received_bytes = member->received_bytes;
-    ret_stats->ended = member->ended;
-    return 0;
-}
-
-int wherry__crowd_peer(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer *ret_peer)
-{
-    struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
-    if (crowd->plain)
-        return wherry__fail(EOPNOTSUPP, "%s: nobody vouches for who is at the other end", endpoint->config->name);
-    struct wherry__member *member = NULL;
-    int result = find_peer(endpoint, crowd, id, &member);
-    if (result < 0)
-        return result;
-    *ret_peer = member->link.peer;
-    return 0;
-}
-
-int wherry__crowd_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id)
-{
-    struct wherry__member *member = NULL;
-    int result = find_peer(endpoint, wherry__crowd_of(endpoint), id, &member);
-    return result < 0 ? result : wherry__link_pidfd(&member->link);
 }

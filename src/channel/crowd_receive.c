@@ -3,7 +3,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Whoever sent last is asked first, without the kernel in between, until its turn of TURN bytes is over or it has
- * nothing; then come those whom the last wait reported, then those who had to stop with messages in memory. */
+ * nothing; then come those whom the last wait reported, then those who had to stop with messages left.  The kernel
+ * reports whoever has something in the same order each time, so that it is asked again only when all of these had
+ * their turn: else those whose connections are never empty would leave the others none. */
 #include <errno.h>
 
 #include "base/size.h"
@@ -14,7 +16,7 @@
 /* Bytes in a turn, and what a message costs beside its own. */
 enum { TURN = 262144, PER_MESSAGE = 1024 };
 
-static void enqueue(struct wherry__crowd *crowd, struct wherry__member *member)
+void wherry__crowd_enqueue(struct wherry__crowd *crowd, struct wherry__member *member)
 {
     if (member->queued)
         return;
@@ -25,6 +27,7 @@ static void enqueue(struct wherry__crowd *crowd, struct wherry__member *member)
     else
         crowd->queue_head = member;
     crowd->queue_tail = member;
+    crowd->queue_count++;
 }
 
 static struct wherry__member *dequeue(struct wherry__crowd *crowd)
@@ -35,6 +38,8 @@ static struct wherry__member *dequeue(struct wherry__crowd *crowd)
         if (!crowd->queue_head)
             crowd->queue_tail = NULL;
         member->queued = false;
+        crowd->queue_count--;
+        crowd->due -= crowd->due > 0;
     }
     return member;
 }
@@ -48,8 +53,11 @@ static int let_end(struct wherry__endpoint *endpoint, struct wherry__member *mem
     bool owed = answers && (member->unanswered > 0 || wherry__link_keeps(&member->link));
     uint64_t id = member->link.peer.id;
     ret_loan->data = NULL;
-    ret_loan->info = (struct wherry_info){.flags = WHERRY_ENDED, .type = member->link.failure, .peer = member->link.peer};
-    if (!endpoint->config->report_ends && (hung_up || !owed)) {
+    ret_loan->info =
+        (struct wherry_info){.flags = WHERRY_ENDED, .type = member->link.failure, .peer = member->link.peer};
+    bool stays = !hung_up && !endpoint->config->report_ends &&
+                 wherry__crowd_says_end(wherry__crowd_of(endpoint), member);
+    if (!endpoint->config->report_ends && (hung_up || !owed) && !stays) {
         wherry__crowd_remove(endpoint, member);
     } else {
         wherry__crowd_end(endpoint, member);
@@ -78,12 +86,15 @@ static int ask(struct wherry__endpoint *endpoint, struct wherry__member *member,
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     if (member->ended)
         return -EAGAIN;
-    if (member->link.lingers) { /* it is being let go by another thread, which has begun to drop what comes from it */
-        wherry__link_lingers(&member->link);
+    if (member->link.lingers) { /* it is being let go, and what comes from it is dropped */
+        if (!wherry__link_lingers(&member->link))
+            wherry__crowd_remove(endpoint, member);
         return -EAGAIN;
     }
     if (crowd->in_buffer && crowd->in_buffer != member)
         wherry__crowd_rescue(endpoint);
+    if (wherry__crowd_cuts(crowd, member))
+        return let_end(endpoint, member, ret_loan);
     int result = wherry__link_borrow(&member->link, buffer, capacity, ret_loan);
     crowd->in_buffer = result == -EAGAIN && wherry__link_in_buffer(&member->link) ? member : NULL;
     if (result == 1 || member->link.spoilt) {
@@ -118,7 +129,8 @@ static void tend(struct wherry__endpoint *endpoint, struct wherry__member *membe
         if (hung_up)
             wherry__wait_remove(&endpoint->receiving, member->link.in_fd);
     } else if (hung_up || (member->unanswered <= 0 && !wherry__link_keeps(&member->link))) {
-        wherry__crowd_remove(endpoint, member);
+        if (hung_up || !wherry__crowd_says_end(wherry__crowd_of(endpoint), member))
+            wherry__crowd_remove(endpoint, member);
     }
 }
 
@@ -134,7 +146,10 @@ static int take_event(struct wherry__endpoint *endpoint, const struct epoll_even
         int result = wherry__crowd_accept_again(endpoint);
         return result < 0 ? result : -EAGAIN;
     }
+    if (event->data.u64 == WHERRY__CROWD_WATCHED)
+        return -ECANCELED;
     struct wherry__member *member = wherry__crowd_find(crowd, event->data.u64);
+    wherry__crowd_foresee(crowd, wherry__wait_coming(&endpoint->receiving));
     if (!member)
         return -EAGAIN;
     bool ended = member->ended;
@@ -144,15 +159,24 @@ static int take_event(struct wherry__endpoint *endpoint, const struct epoll_even
     return ask(endpoint, member, buffer, capacity, ret_loan);
 }
 
-/* The current member's turn is over: the others are looked at, and it goes to the end of the queue. */
+/* The current member's turn is over: it goes to the end of the queue, and the kernel is asked who else has something,
+ * unless there still are some from the last time. */
 static void end_turn(struct wherry__endpoint *endpoint)
 {
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     struct wherry__member *member = crowd->current;
     crowd->current = NULL;
     if (wherry__link_ready(&member->link))
-        enqueue(crowd, member);
+        wherry__crowd_enqueue(crowd, member);
+    if (wherry__wait_reported(&endpoint->receiving) || (crowd->due && crowd->queue_head))
+        return;
     wherry__wait_for(&endpoint->receiving, WHERRY_NOW);
+    uint32_t events = wherry__wait_take(&endpoint->receiving, member->link.peer.id);
+    if (events & ~(uint32_t)EPOLLOUT)
+        wherry__crowd_enqueue(crowd, member);
+    crowd->due = crowd->queue_count;
+    if (events)
+        tend(endpoint, member, events); /* which may remove it */
 }
 
 /* The last sender has gone.  Others may wait in the backlog by now, perhaps because no descriptor was left for them
@@ -176,7 +200,8 @@ int wherry__crowd_try_borrow(struct wherry__endpoint *endpoint, void *buffer, si
     struct wherry__crowd *crowd = wherry__crowd_of(endpoint);
     struct epoll_event event;
     struct wherry__member *current = crowd->current;
-    if (current && crowd->credit && !current->leaving && wherry__link_borrow_ahead(&current->link, ret_loan)) {
+    if (current && crowd->credit && !current->leaving && !crowd->draining &&
+        wherry__link_borrow_ahead(&current->link, ret_loan)) {
         crowd->lent_size = ret_loan->info.size;
         return 1;
     }

@@ -56,15 +56,11 @@ bool wherry__connection_lost(int code)
            code == EHOSTDOWN || code == ECONNABORTED || code == EPIPE || code == ENOTCONN;
 }
 
-bool wherry__link_lingers(struct wherry__link *link)
+/* A socket's next bytes, up to a MiB of them, are taken in and dropped.  False: no more will come. */
+static bool drop_what_comes(const struct wherry__link *link)
 {
     enum { PIECES = 64 };
     char dropped[16384];
-    if (!link->plain || link->in_fd < 0)
-        return false;
-    if (!link->finished)
-        wherry__sys.shutdown(link->out_fd, SHUT_WR);
-    link->finished = link->lingers = true;
     for (int i = 0; i < PIECES; i++) {
         ssize_t size = wherry__sys.recv(link->in_fd, dropped, sizeof dropped, MSG_DONTWAIT);
         if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
@@ -72,7 +68,25 @@ bool wherry__link_lingers(struct wherry__link *link)
         if (size < 0 && errno == EAGAIN)
             break;
     }
-    return !wherry__inet_arrived(link->in_fd);
+    return true;
+}
+
+void wherry__link_make_room(const struct wherry__link *link)
+{
+    bool own = !link->exact; /* else another process may receive from it */
+    if (own && link->kind == WHERRY__LINK_SOCKET && link->in_fd >= 0 && link->in_fd == link->out_fd &&
+        wherry__link_keeps(link))
+        drop_what_comes(link);
+}
+
+bool wherry__link_lingers(struct wherry__link *link)
+{
+    if (!link->plain || link->in_fd < 0)
+        return false;
+    if (!link->finished)
+        wherry__sys.shutdown(link->out_fd, SHUT_WR);
+    link->finished = link->lingers = true;
+    return drop_what_comes(link) && !wherry__inet_arrived(link->in_fd);
 }
 
 void wherry__link_fini(struct wherry__link *link, uint64_t born)

@@ -2,14 +2,15 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Everything that pipes, FIFOs and sockets share is here, once: link.c reads a byte stream, link_send.c writes one,
- * link_packet.c does both where the kernel keeps boundaries, parts.c puts split messages together.  Endpoints with one
- * connection are single.c, those with many crowd.c. */
+ * Everything that pipes, FIFOs and sockets share is here, once: link.c reads a byte stream, link_send.c and
+ * link_write.c write one, link_packet.c does both where the kernel keeps boundaries, parts.c puts split messages
+ * together.  Endpoints with one connection are single.c, those with many crowd.c. */
 #ifndef WHERRY_CHANNEL_LINK_H
 #define WHERRY_CHANNEL_LINK_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <wherry/channel.h>
 
 #include "base/size.h"
@@ -40,7 +41,7 @@ struct wherry__link {
     bool fifo;          /* a read of 0 may mean that no writer has come yet; after EPIPE a reader may come again */
     bool plain;         /* a socket whose kernel does not say who wrote, and whose end may be a failure: TCP */
     bool lingers;       /* of such a one: what comes from it is dropped, it is being let go */
-    int failure;        /* of such a one: why it ended, negative; 0: in order */
+    int failure;        /* of TCP, by a descriptor too: why it ended, negative; 0: in order */
     bool datagram;      /* a packet of 0 bytes is never the end */
     bool lean;          /* one of many: give memory back as soon as it is empty */
     bool passes;        /* a Unix socket: descriptors can go with a message */
@@ -52,7 +53,8 @@ struct wherry__link {
     struct wherry_peer peer;
     struct wherry__buffer *spare; /* of lean links: a read buffer that all of them take in turns */
     bool drained;       /* the last read brought less than there was room for: nothing more was there */
-    size_t *all_held;   /* receiving memory of all links of the endpoint, held to max_memory; NULL: this is the only one */
+    size_t *all_held;   /* receiving memory of all links of the endpoint, held to max_memory; NULL: this is the only
+                         * one */
 
     /* receiving */
     struct wherry__buffer in;
@@ -72,6 +74,9 @@ struct wherry__link {
     uint64_t bytes_read;             /* from the descriptor, in all */
     unsigned prompt;                 /* reads in a row that found a little at once */
     wherry_time last_read;           /* when there were many of them */
+    size_t alone;                    /* plain: what those brought in all */
+    unsigned poor, gathers_missed;   /* plain: reads in a row that waited and brought no more; how often that ended
+                                      * it */
     int peek_fds[2];                 /* a pipe to look ahead with, made when first needed; peek_fds[0] -1 before */
     bool ended;                      /* the kernel said so */
     bool seen;                       /* bytes came since the descriptor was opened */
@@ -89,7 +94,8 @@ struct wherry__link {
     uint64_t sender;             /* random; 0 before the first split message; bit 0: its byte is locked (parts.h) */
     uint32_t part_messages;
     bool finished;               /* the socket's sending half is shut down: sends are -EPIPE */
-    bool dead;                   /* nobody can receive any more, or the stream was cut inside a frame: sends are -EPIPE */
+    bool dead;                   /* nobody can receive any more, or the stream was cut inside a frame: sends are
+                                  * -EPIPE */
 
     /* packets */
     uint8_t *hold;     /* max_message bytes of address space, for what does not fit into the receiver's buffer */
@@ -115,6 +121,8 @@ void wherry__link_fini(struct wherry__link *link, uint64_t born);
 /* Of a plain socket: say the end, drop what the peer sends, and look whether all that was sent has arrived.  False:
  * nothing is under way any more, or the peer sends no more, so that nothing of it can meet a closed socket. */
 bool wherry__link_lingers(struct wherry__link *link);
+/* Of a duplex socket that is being closed with bytes kept: drop what the peer sends, which may wait for room, too. */
+void wherry__link_make_room(const struct wherry__link *link);
 /* Whether a connection that fails with this errno is lost, as opposed to a call that failed. */
 bool wherry__connection_lost(int code);
 
@@ -134,6 +142,11 @@ int wherry__link_send(struct wherry__link *link, const struct wherry_message *me
                       size_t *ret_taken);
 int wherry__link_push(struct wherry__link *link); /* try_finish */
 int wherry__link_keep(struct wherry__link *link);
+/* One write, without waiting; shortens the parts.  `with`: a message whose descriptors go along; NULL: none.  Bytes, or
+ * -errno: -EAGAIN, and -EPIPE with the sentence set, or another failure. */
+ssize_t wherry__link_write(struct wherry__link *link, struct iovec *parts, int count,
+                           const struct wherry_message *with);
+int wherry__link_nobody(const struct wherry__link *link);      /* -EPIPE: nobody is left to receive, and perhaps why */
 int wherry__link_finished(const struct wherry__config *config); /* -EPIPE: it was said that no more will be sent */
 
 /* The short way for what a busy receiver does most: a whole `length` frame that lies in memory.  1: lent; 0: go the

@@ -79,7 +79,7 @@ static int admit(struct wherry__link *link, const struct wherry__credentials *cr
 static int receive_failed(const struct wherry__link *link, int code)
 {
     if (code == ECONNRESET || code == ECONNREFUSED)
-        return link->datagram ? -EAGAIN : 0; /* for datagrams: an earlier receiver of ours went, nothing to do with this */
+        return link->datagram ? -EAGAIN : 0; /* of datagrams: an earlier receiver of ours went, which says nothing */
     if (code == EAGAIN)
         return -EAGAIN;
     return wherry__fail_errno(code, "%s: reading failed", link->config->name);
@@ -98,6 +98,7 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
     capacity = buffer ? wherry__size_min(capacity, most) : 0;
     struct iovec parts[2];
     size_t count = 0;
+    bool reset = false;
     if (capacity)
         parts[count++] = (struct iovec){buffer, capacity};
     if (capacity < most)
@@ -110,6 +111,10 @@ int wherry__packet_borrow(struct wherry__link *link, void *buffer, size_t capaci
             link->takes
                 ? wherry__fds_receive(link, parts, count, &credentials, &had, &flags)
                 : wherry__credentials_receive(link->in_fd, parts, count, 0, &credentials, &had, link->from, &flags);
+        if (size == -ECONNRESET && !link->datagram && !reset) {
+            reset = true; /* the peer closed with packets of ours unread: said once, before those that it sent */
+            continue;
+        }
         if (size < 0) {
             result = receive_failed(link, (int)-size);
             link->ended = result == 0;
@@ -173,7 +178,7 @@ static int send_failed(const struct wherry__link *link, int code, size_t size)
     case ECONNREFUSED:
     case ENOTCONN:
     case ENOENT:
-        return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
+        return wherry__link_nobody(link);
     case EMSGSIZE:
     case ENOBUFS:
         return wherry__fail(
@@ -184,6 +189,11 @@ static int send_failed(const struct wherry__link *link, int code, size_t size)
     case ETOOMANYREFS:
     case EBADF:
         return wherry__link_fds_refused(link, code);
+    case EDESTADDRREQ:
+        return wherry__fail(EDESTADDRREQ,
+                            "%s: the socket is connected to nobody, so that it can be received from, but not answered; "
+                            "connect it, or let a udp: endpoint listen",
+                            link->config->name);
     default:
         return wherry__fail_errno(code, "%s: sending failed", link->config->name);
     }

@@ -70,31 +70,83 @@ static ssize_t end_or_nobody_yet(const struct wherry__link *link, const struct i
 
 /* A receiver as fast as its sender finds each message at once, alone, and the two fight over the lock of the pipe or
  * socket: at 64 bytes a pipe carries a third of what it can.  After a while of that, reads that bring little are at
- * least GATHER apart, so that what comes meanwhile comes together.  Reads that find nothing end it, and so does a pause
+ * least GATHER apart, so that what comes meanwhile comes together.  Reads that find nothing end it, and so does a
+ * pause.
+ *
+ * Over TCP a message costs its sender more than a read costs, so that reads which find nothing stand between those that
+ * find one.  What counts there is that messages come close together while nothing is sent; and that reads further
+ * apart then bring more: else somebody answers each message by another way, and is not to wait
  * (docs/decisions/gather.md). */
 enum { GATHER = 2000 /* ns */, PAUSE = 5 * GATHER, LITTLE = 8192, OFTEN = 16 };
+enum { PLAIN_GATHER = 5000, PLAIN_PAUSE = 20000, PLAIN_LITTLE = 32768, POOR = 8, RAREST = 10 };
+
+/* So many, and the next one waits. */
+static unsigned often_enough(const struct wherry__link *link)
+{
+    return (unsigned)OFTEN << link->gathers_missed;
+}
 
 void wherry__link_gather(struct wherry__link *link)
 {
-    if (__builtin_expect(link->prompt < OFTEN, 1))
+    if (__builtin_expect(link->prompt < often_enough(link), 1))
         return;
-    wherry_time now = wherry_now();
-    if (now - link->last_read > PAUSE)
+    wherry_time now = wherry_now(), apart = link->plain ? PLAIN_GATHER : GATHER;
+    if (now - link->last_read > (link->plain ? PLAIN_PAUSE : PAUSE))
         link->prompt = 0;
-    for (wherry_time until = link->last_read + GATHER; link->prompt && now < until; now = wherry_now())
+    for (wherry_time until = link->last_read + apart; link->prompt && now < until; now = wherry_now())
         wherry__breathe();
     link->last_read = now;
 }
 
+static void note_plain(struct wherry__link *link, size_t size)
+{
+    unsigned often = often_enough(link);
+    if (link->prompt) { /* who answers each message, and is back at none, does without the clock */
+        wherry_time now = wherry_now();
+        if (size >= PLAIN_LITTLE || (link->prompt > 1 && now - link->last_read > PLAIN_PAUSE))
+            link->prompt = 0;
+        link->last_read = now;
+    }
+    if (link->prompt < often) {
+        link->alone = link->prompt ? link->alone + size : size;
+        link->poor = 0;
+        link->prompt++;
+        return;
+    }
+    bool more = size >= 2 * link->alone / often;
+    link->poor = more ? 0 : link->poor + 1;
+    if (more) {
+        link->gathers_missed = 0;
+        link->alone /= often / OFTEN;
+        link->prompt = OFTEN;
+    } else if (link->poor == POOR) {
+        link->prompt = 0;
+        link->gathers_missed += link->gathers_missed < RAREST;
+    }
+}
+
 static void note_size(struct wherry__link *link, ssize_t size)
 {
-    if (size <= 0 || size >= LITTLE)
+    if (link->plain) {
+        if (size > 0)
+            note_plain(link, (size_t)size);
+    } else if (size <= 0 || size >= LITTLE) {
         link->prompt = 0;
-    else if (link->prompt < OFTEN && ++link->prompt == OFTEN)
+    } else if (link->prompt < OFTEN && ++link->prompt == OFTEN) {
         link->last_read = wherry_now();
+    }
 }
 
 /* ---- reading ---- */
+
+/* The end by a reset.  On a Unix socket the other end went with bytes of ours unread, and what it sent was all
+ * received; over TCP, by a descriptor, what it sent may be lost. */
+static int reset(struct wherry__link *link)
+{
+    if (!link->passes)
+        link->failure = -ECONNRESET;
+    return 0;
+}
 
 /* Read without waiting.  Bytes, 0 at the end, or -errno (EAGAIN without a sentence). */
 ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int count)
@@ -141,7 +193,7 @@ ssize_t wherry__link_read(struct wherry__link *link, struct iovec *parts, int co
         return 0;
     }
     if (size == -ECONNRESET && link->kind == WHERRY__LINK_SOCKET)
-        return 0; /* the other end went with bytes of ours unread */
+        return reset(link);
     if (size == -EIO && link->kind == WHERRY__LINK_FILE)
         return 0; /* the terminal hung up: ioctl_tty(2) */
     return wherry__fail_errno((int)-size, "%s: reading failed", link->config->name);
@@ -169,8 +221,8 @@ static ssize_t peek(struct wherry__link *link, uint8_t *to, size_t size)
     if (link->peek_fds[0] < 0) {
         wherry__fd_guard();
         if (wherry__sys.pipe2(link->peek_fds, O_CLOEXEC | O_NONBLOCK) == 0) {
-            wherry__fd_note(link->peek_fds[0]);
-            wherry__fd_note(link->peek_fds[1]);
+            link->peek_fds[0] = wherry__fd_note(link->peek_fds[0]);
+            link->peek_fds[1] = wherry__fd_note(link->peek_fds[1]);
         }
         wherry__fd_unguard();
         if (link->peek_fds[0] < 0)
@@ -193,6 +245,8 @@ ssize_t wherry__link_read_to_delimiter(struct wherry__link *link, size_t room)
     ssize_t peeked = peek(link, to, wherry__size_min(room, WHERRY__PART_ATOM));
     if (peeked == -EAGAIN)
         return -EAGAIN;
+    if (peeked == -ECONNRESET) /* the kernel says it once */
+        return reset(link);
     size_t size = peeked > 0 ? up_to_delimiter(link, to, (size_t)peeked) : 1;
     if (peeked == 1)
         size = 1;

@@ -1,4 +1,4 @@
-/* channel/link_send.c - owns the sending half of one byte stream: from messages to write(2).
+/* channel/link_send.c - owns the sending half of one byte stream: from messages to bytes, and what is kept of them.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -6,14 +6,10 @@
  * with what was kept before them.  Where several processes write to one pipe no write exceeds PIPE_BUF, which the
  * kernel keeps together; a message beyond that goes out in parts (wherry-framing(7)), and a run of full parts in one
  * call: each is PIPE_BUF bytes, and a pipe that fills up cuts such a run only between them
- * (docs/decisions/parts.md). */
+ * (docs/decisions/parts.md).  The write itself is link_write.c. */
 #include "channel/link.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,121 +17,11 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
-#include "socket/descriptor.h"
-
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18: no SIGPIPE */
-#endif
 
 /* Up to this size a copy costs less than another element in the kernel's list of parts. */
 enum { COPY = 2048 };
-/* On a pipe what exceeds a full one by more than a little leaves in halves of it: the reader is woken by the first
- * while the second is written (docs/decisions/pipes.md). */
-enum { PIPE_WHOLE = 70000, PIPE_WRITE = 32768 };
 /* Parts that leave in one call. */
 enum { RUN = 16 };
-
-/* ---- writing without a signal ---- */
-
-/* Before Linux 6.18 nothing but the signal mask keeps SIGPIPE away on pipes.  A SIGPIPE that was pending before
- * stays. */
-static ssize_t writev_masked(int fd, const struct iovec *parts, int count)
-{
-    sigset_t pipe_only, before, pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-    ssize_t size = wherry__sys.writev(fd, parts, count);
-    int code = errno;
-    if (size < 0 && code == EPIPE && !sigismember(&pending, SIGPIPE)) {
-        static const struct timespec at_once;
-        while (sigtimedwait(&pipe_only, NULL, &at_once) < 0 && errno == EINTR)
-            ;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = code;
-    return size;
-}
-
-static ssize_t writev_pipe(int fd, const struct iovec *parts, int count)
-{
-    static _Atomic bool no_flag;
-    if (!atomic_load_explicit(&no_flag, memory_order_relaxed)) {
-        ssize_t size = wherry__sys.pwritev2(fd, parts, count, -1, RWF_NOSIGNAL);
-        if (size >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
-            return size;
-        atomic_store_explicit(&no_flag, true, memory_order_relaxed);
-    }
-    return writev_masked(fd, parts, count);
-}
-
-static bool may_write(int fd)
-{
-    struct pollfd poll = {.fd = fd, .events = POLLOUT};
-    static const struct timespec at_once;
-    return wherry__sys.ppoll(&poll, 1, &at_once) == 1;
-}
-
-int wherry__link_finished(const struct wherry__config *config)
-{
-    return wherry__fail(EPIPE, "%s: this endpoint has finished sending", config->name);
-}
-
-/* To a socket, with the descriptors of a message that begins with the first of these bytes. */
-static __attribute__((noinline)) ssize_t write_with_fds(int fd, struct iovec *parts, int count,
-                                                        const struct wherry_message *with)
-{
-    union wherry__descriptors_space space;
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-    wherry__descriptors_attach(&message, &space, with->fds, with->fd_count);
-    return wherry__sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* Write without waiting.  `with`: a message whose descriptors go along; NULL: none.  Bytes, or -errno: -EAGAIN, and
- * -EPIPE with the sentence set, or another failure. */
-static ssize_t write_parts(struct wherry__link *link, struct iovec *parts, int count, const struct wherry_message *with)
-{
-    ssize_t size;
-    if (link->out_fd < 0 || link->finished)
-        return wherry__link_finished(link->config);
-    if (link->dead)
-        return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
-    if (link->blocks && link->kind != WHERRY__LINK_SOCKET && !may_write(link->out_fd))
-        return -EAGAIN;
-    do {
-        if (link->kind == WHERRY__LINK_SOCKET) {
-            struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-            size = with         ? write_with_fds(link->out_fd, parts, count, with)
-                   : count == 1 ? wherry__sys.send(link->out_fd, parts[0].iov_base, parts[0].iov_len,
-                                                   MSG_DONTWAIT | MSG_NOSIGNAL)
-                                : wherry__sys.sendmsg(link->out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        } else if (link->kind == WHERRY__LINK_PIPE) {
-            size_t total = 0;
-            for (int i = 0; i < count; i++)
-                total += parts[i].iov_len;
-            if (total > PIPE_WHOLE)
-                count = wherry__iovec_shorten(parts, count, PIPE_WRITE);
-            size = writev_pipe(link->out_fd, parts, count);
-        } else {
-            size = wherry__sys.writev(link->out_fd, parts, count);
-        }
-    } while (size < 0 && errno == EINTR);
-    if (size >= 0)
-        return size;
-    if (errno == EAGAIN)
-        return -EAGAIN;
-    if (link->plain && wherry__connection_lost(errno)) {
-        if (!link->failure && errno != EPIPE) /* the kernel says it once, and the receiving half is to say it too */
-            link->failure = -errno;
-        return wherry__fail(EPIPE, "%s: the connection is lost (%s)", link->config->name, strerror(errno));
-    }
-    if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
-        return wherry__fail(EPIPE, "%s: nobody is left to receive", link->config->name);
-    if (with && (errno == EBADF || errno == ETOOMANYREFS))
-        return wherry__link_fds_refused(link, errno);
-    return wherry__fail_errno(errno, "%s: writing failed", link->config->name);
-}
 
 /* ---- what is kept ---- */
 
@@ -191,7 +77,7 @@ static int push_out(struct wherry__link *link)
     while (link->out.start < link->out.end) {
         struct iovec part = {.iov_base = link->out.data + link->out.start,
                              .iov_len = wherry__size_min(link->out.end - link->out.start, write_limit(link))};
-        ssize_t size = write_parts(link, &part, 1, NULL);
+        ssize_t size = wherry__link_write(link, &part, 1, NULL);
         if (size < 0)
             return failed(link, (int)size);
         link->out.start += (size_t)size;
@@ -228,7 +114,7 @@ static int push_run(struct wherry__link *link)
         if (part.size < WHERRY__PART_PAYLOAD)
             break;
     }
-    ssize_t written = write_parts(link, parts, 2 * count, NULL);
+    ssize_t written = wherry__link_write(link, parts, 2 * count, NULL);
     if (written < 0)
         return failed(link, (int)written);
     size_t whole = (size_t)written == total ? (size_t)count : (size_t)written / WHERRY__PART_ATOM;
@@ -261,7 +147,7 @@ static int push_rest(struct wherry__link *link)
         struct iovec parts[2] = {
             {(void *)(uintptr_t)link->rest, wherry__size_min(link->rest_size, write_limit(link))}, {&delimiter, 1}};
         int count = link->rest_delimiter && parts[0].iov_len == link->rest_size ? 2 : 1;
-        ssize_t size = write_parts(link, parts, count, NULL);
+        ssize_t size = wherry__link_write(link, parts, count, NULL);
         if (size < 0)
             return failed(link, (int)size);
         size_t payload = wherry__size_min((size_t)size, link->rest_size);
@@ -357,7 +243,7 @@ static int send_big(struct wherry__link *link, const struct wherry_message *mess
     parts[count++] = (struct iovec){(void *)(uintptr_t)message->data, message->size};
     if (wherry__framing_after(framing))
         parts[count++] = (struct iovec){&delimiter, 1};
-    ssize_t written = write_parts(link, parts, count, message->fd_count ? message : NULL);
+    ssize_t written = wherry__link_write(link, parts, count, message->fd_count ? message : NULL);
     if (written < 0)
         return failed(link, (int)written);
     size_t done = (size_t)written;
@@ -464,8 +350,13 @@ static int send_all(struct wherry__link *link, const struct wherry_message *mess
         result = push_out(link);
     if (result < 0 && result != -EINPROGRESS && link->dead)
         i = wherry__size_min(i, first); /* what lay in `out` went down with it */
-    else if (result < 0 && result != -EINPROGRESS && !(flags & WHERRY_MORE && result == -EAGAIN))
+    else if (result < 0 && result != -EINPROGRESS && !(flags & WHERRY_MORE && result == -EAGAIN)) {
         i = take_back(link, messages, first, i, offset);
+        if (result == -EAGAIN && i > first && link->out.end > link->out.start) {
+            i--; /* a part of it has left: whoever has the time waits until the rest has, too */
+            result = -EINPROGRESS;
+        }
+    }
     *ret_taken = i;
     return result;
 }

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "base/why.h"
 #include "channel/patience.h"
+#include "channel/serve.h"
 
 static void free_channel(struct wherry_channel *channel)
 {
@@ -73,10 +74,18 @@ static int make(const char *url, enum wherry_role role, const struct wherry_chan
 int wherry_channel_open(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
                         wherry_time deadline, struct wherry_channel **ret_channel)
 {
+    return wherry__channel_open_at(url, role, options, false, 0, deadline, ret_channel);
+}
+
+static int open_at(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
+                   bool share_port, int beside, wherry_time deadline, struct wherry_channel **ret_channel)
+{
     struct wherry_channel *channel;
     int result = make(url, role, options, false, &channel);
     if (result < 0)
         return result;
+    channel->config.share_port = share_port;
+    channel->config.beside = beside;
     channel->started = true;
     result = channel->endpoint.transport->open(&channel->endpoint, deadline);
     if (result < 0)
@@ -84,6 +93,14 @@ int wherry_channel_open(const char *url, enum wherry_role role, const struct whe
     else
         *ret_channel = channel;
     return result;
+}
+
+int wherry__channel_open_at(const char *url, enum wherry_role role, const struct wherry_channel_options *options,
+                            bool share_port, int beside, wherry_time deadline, struct wherry_channel **ret_channel)
+{
+    struct wherry__why before;
+    wherry__why_save(&before);
+    return wherry__why_settle(&before, open_at(url, role, options, share_port, beside, deadline, ret_channel));
 }
 
 /* The roles depend on the object, which the URL names: a look at its scheme comes first. */
@@ -98,8 +115,7 @@ static bool is_duplex(const char *url)
     return duplex;
 }
 
-int wherry_channel_pair(const char *url, const struct wherry_channel_options *options,
-                        struct wherry_channel *ret_pair[2])
+static int open_pair(const char *url, const struct wherry_channel_options *options, struct wherry_channel *ret_pair[2])
 {
     struct wherry_channel *pair[2] = {NULL, NULL};
     bool duplex = is_duplex(url);
@@ -121,6 +137,14 @@ int wherry_channel_pair(const char *url, const struct wherry_channel_options *op
     return result;
 }
 
+int wherry_channel_pair(const char *url, const struct wherry_channel_options *options,
+                        struct wherry_channel *ret_pair[2])
+{
+    struct wherry__why before;
+    wherry__why_save(&before);
+    return wherry__why_settle(&before, open_pair(url, options, ret_pair));
+}
+
 static void linger(struct wherry_channel *channel, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
@@ -135,13 +159,21 @@ int wherry_channel_close(struct wherry_channel *channel, wherry_time deadline)
     int result = 0;
     bool here = channel->endpoint.born == wherry__generation();
     if (here && (channel->config.role & WHERRY_SEND))
-        result = wherry__channel_flush_entered(channel, deadline);
-    if (result == -EAGAIN || result == -ETIMEDOUT)
+        result = wherry__channel_flush_entered(channel, deadline, true);
+    bool late = result == -EAGAIN || result == -ETIMEDOUT;
+    if (late && channel->endpoint.transport->cut_off)
+        result = channel->endpoint.transport->cut_off(&channel->endpoint, -result);
+    else if (late)
         wherry__fail(-result,
                      "%s: the receiver did not take all in time: what was kept is lost, the last message is cut off",
                      channel->config.name);
     if (here && channel->endpoint.transport->linger)
         linger(channel, deadline);
+    int settled = 0;
+    if (here && channel->endpoint.transport->settle)
+        settled = channel->endpoint.transport->settle(&channel->endpoint);
+    if (result == 0)
+        result = settled;
     free_channel(channel);
     return result;
 }

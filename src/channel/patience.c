@@ -61,9 +61,14 @@ static int wait_with(struct wherry_channel *channel, enum wherry__direction dire
     return wherry__wait_for(set_of(channel, direction), deadline);
 }
 
-static int no_more_patience(const struct wherry__patience *patience, enum wherry__direction direction)
+static int no_more_patience(struct wherry_channel *channel, const struct wherry__patience *patience,
+                            enum wherry__direction direction)
 {
-    if (!patience->waited)
+    struct wherry__endpoint *endpoint = &channel->endpoint;
+    int code = wherry__deadline_code(patience->deadline);
+    if (code == ETIMEDOUT && direction == WHERRY__SENDING && endpoint->transport->full)
+        return endpoint->transport->full(endpoint);
+    if (code == EAGAIN)
         return wherry__fail_quietly(EAGAIN, direction == WHERRY__SENDING ? "there is no room for a message now"
                                                                          : "there is no message now");
     return wherry__fail_quietly(ETIMEDOUT, direction == WHERRY__SENDING ? "the deadline passed before there was room"
@@ -139,14 +144,18 @@ int wherry__be_patient(struct wherry_channel *channel, enum wherry__direction di
                        struct wherry__patience *patience)
 {
     if (patience->expired)
-        return no_more_patience(patience, direction);
+        return no_more_patience(channel, patience, direction);
+    if (patience->slept && wherry__deadline_passed(patience->deadline)) {
+        patience->expired = true; /* what ended the waits was none of what is waited for; one last try, as below */
+        return 0;
+    }
     if (!patience->waited && wherry__deadline_passed(patience->deadline)) {
         if (look(channel, direction, patience))
             return 0;
         patience->expired = true;
         silence(channel, direction);
         int result = look_for_interrupt(channel, direction); /* or who polls would be woken by its bell for ever */
-        return result < 0 ? result : no_more_patience(patience, direction);
+        return result < 0 ? result : no_more_patience(channel, patience, direction);
     }
     if (direction == WHERRY__RECEIVING && spins_on(channel, patience))
         return 0;

@@ -103,7 +103,7 @@ int wherry__channel_update_bell(struct wherry_channel *channel, enum wherry__dir
 
 /* ---- channel_send.c ---- */
 
-/* Hand out all that is kept, with the sending turn taken. */
-int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline);
+/* Hand out all that is kept, with the sending turn taken; `closing`: nothing will be received any more. */
+int wherry__channel_flush_entered(struct wherry_channel *channel, wherry_time deadline, bool closing);
 
 #endif

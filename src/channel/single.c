@@ -205,6 +205,11 @@ int wherry__single_descriptors(struct wherry__endpoint *endpoint, int ret_fds[2]
     return 0;
 }
 
+void wherry__single_make_room(struct wherry__endpoint *endpoint)
+{
+    wherry__link_make_room(&single_of(endpoint)->link);
+}
+
 void wherry__single_close(struct wherry__endpoint *endpoint, bool own)
 {
     (void)own;

@@ -34,13 +34,14 @@ int wherry__single_peer_pidfd(struct wherry__endpoint *endpoint, uint64_t id);
 int wherry__single_peer_stats(struct wherry__endpoint *endpoint, uint64_t id, struct wherry_peer_stats *ret_stats);
 int wherry__single_adopt(struct wherry__endpoint *endpoint);
 int wherry__single_descriptors(struct wherry__endpoint *endpoint, int ret_fds[2]);
+void wherry__single_make_room(struct wherry__endpoint *endpoint);
 void wherry__single_close(struct wherry__endpoint *endpoint, bool own);
 
 /* The slots that all transports with one connection fill alike. */
 #define WHERRY__SINGLE_SLOTS                                                                                           \
     .try_send = wherry__single_try_send, .try_finish = wherry__single_try_finish, .keep = wherry__single_keep,         \
     .give_back = wherry__single_give_back, .rescue = wherry__single_rescue, .ready = wherry__single_ready,             \
-    .finish = wherry__single_finish
+    .make_room = wherry__single_make_room, .finish = wherry__single_finish
 
 /* Whether others may share the descriptor, so that no more may be read than a message asks for. */
 bool wherry__reads_exactly(const struct wherry__config *config, bool shared_by_default);

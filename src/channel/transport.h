@@ -51,6 +51,8 @@ enum wherry__direction { WHERRY__SENDING, WHERRY__RECEIVING };
 
 struct wherry__transport {
     struct wherry_traits traits;
+    /* Those of one endpoint, where not all are alike.  NULL: they are. */
+    const struct wherry_traits *(*traits_of)(const struct wherry__endpoint *endpoint);
     unsigned options; /* WHERRY__OPTION_... that it has a use for */
     unsigned roles;   /* bit (1 << role) set: open() takes it */
     size_t state_size;
@@ -79,8 +81,12 @@ struct wherry__transport {
                     unsigned flags, size_t *ret_taken);
 
     /* Hand everything kept, and a message begun, to the kernel.  0: nothing is kept any more; -EAGAIN; or -errno: what
-     * was kept is dropped.  NULL: nothing is ever kept. */
+     * was kept is dropped, or stays and is tried again by the next.  NULL: nothing is ever kept. */
     int (*try_finish)(struct wherry__endpoint *endpoint);
+
+    /* At close, whether or not try_finish() could do all: what the options promise of that which was accepted.  0; or
+     * -errno with the sentence.  NULL: nothing. */
+    int (*settle)(struct wherry__endpoint *endpoint);
 
     /* Copy the rest of a message begun, since its sender's memory is about to go.  1: it is kept; 0: there is none;
      * -ENOMEM: the connection is cut, so that nobody reads a torn message.  NULL: try_send() never says
@@ -140,6 +146,18 @@ struct wherry__transport {
 
     /* Wait in place of the wait set: `to` is the addressee when sending.  NULL: wherry__wait_for() on the set. */
     int (*wait)(struct wherry__endpoint *endpoint, enum wherry__direction direction, uint64_t to, wherry_time deadline);
+
+    /* A send's deadline passed without room: -ETIMEDOUT, with a sentence that names the limit.  NULL: none worth
+     * naming. */
+    int (*full)(struct wherry__endpoint *endpoint);
+
+    /* A close's deadline passed, and what was kept is lost: -code, with a sentence that says what it waited for.  NULL:
+     * for the receiver. */
+    int (*cut_off)(struct wherry__endpoint *endpoint, int code);
+
+    /* At close, while something is kept: take in and drop what peers send, who may wait for room as this side does, and
+     * not read before they have it.  NULL: nothing is received where something is kept. */
+    void (*make_room)(struct wherry__endpoint *endpoint);
 
     /* At close, when nothing is kept any more: whether something that was sent is still under way and would be lost if
      * the peer's next bytes met a closed socket (H71).  Takes in and drops what peers send; asked again until the

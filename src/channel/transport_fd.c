@@ -90,7 +90,7 @@ static int own_duplicate(int fd, bool inheritable)
     wherry__fd_guard();
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (own >= 0 && !inheritable)
-        wherry__fd_note(own);
+        own = wherry__fd_note(own);
     wherry__fd_unguard();
     return own >= 0 ? own : wherry__fail_errno(errno, "descriptor %d could not be taken", fd);
 }
@@ -192,6 +192,7 @@ static int open_listening(struct wherry__endpoint *endpoint, int fd)
     if (own < 0)
         return own;
     state->listener = crowd->listener = own;
+    crowd->listener_home = &state->listener;
     if (is_unix)
         wherry__credentials_ask(own); /* who is accepted inherits it */
     int flags = fcntl(own, F_GETFL);
@@ -287,15 +288,24 @@ static void fd_close(struct wherry__endpoint *endpoint, bool own)
     wherry__fd_close_from(endpoint->born, endpoint->config->inheritable, &state->listener);
 }
 
+#define FD_TRAITS(more)                                                                                                \
+    {                                                                                                                  \
+        .scheme = "fd",                                                                                                \
+        .summary = "descriptors the process was given: standard input and output, an inherited socket",                \
+        .object = "inherited descriptor", .sample = "fd:{fds}",                                                        \
+        .bits = WHERRY_TRAIT_DESCRIPTOR | WHERRY__PIPE_TRAITS | WHERRY_TRAIT_DUPLEX | (more),                          \
+    }
+
+static const struct wherry_traits listening_traits = FD_TRAITS(WHERRY_TRAIT_LISTENS);
+
+static const struct wherry_traits *fd_traits_of(const struct wherry__endpoint *endpoint)
+{
+    return wherry__listens(endpoint) ? &listening_traits : &endpoint->transport->traits;
+}
+
 const struct wherry__transport wherry__transport_fd = {
-    .traits =
-        {
-            .scheme = "fd",
-            .summary = "descriptors the process was given: standard input and output, an inherited socket",
-            .object = "inherited descriptor",
-            .sample = "fd:{fds}",
-            .bits = WHERRY_TRAIT_DESCRIPTOR | WHERRY__PIPE_TRAITS | WHERRY_TRAIT_DUPLEX | WHERRY_TRAIT_ENDS_FOR_EVER,
-        },
+    .traits = FD_TRAITS(WHERRY_TRAIT_ENDS_FOR_EVER),
+    .traits_of = fd_traits_of,
     .options = WHERRY__OPTION_FRAME | WHERRY__OPTION_WRITERS | WHERRY__OPTION_READ_AHEAD | WHERRY__OPTION_UID |
                WHERRY__OPTION_FDS | WHERRY__OPTION_ENDS,
     .roles = 1u << WHERRY_SEND | 1u << WHERRY_RECEIVE | 1u << WHERRY_BOTH,
@@ -311,6 +321,7 @@ const struct wherry__transport wherry__transport_fd = {
     .rescue = wherry__connected_rescue,
     .ready = wherry__connected_ready,
     .wait = wherry__connected_wait,
+    .make_room = wherry__connected_make_room,
     .linger = wherry__connected_linger,
     .finish = wherry__connected_finish,
     .disconnect = wherry__connected_disconnect,

@@ -28,7 +28,9 @@ static struct wherry__inet_options options_of(const struct wherry__config *confi
     return (struct wherry__inet_options){.delay = config->delay,
                                          .keepalive = config->keepalive,
                                          .user_timeout = config->user_timeout,
-                                         .capacity = config->capacity};
+                                         .capacity = config->capacity,
+                                         .share_port = config->share_port,
+                                         .beside = config->beside};
 }
 
 int wherry__tcp_admit(struct wherry__endpoint *endpoint, int fd, struct wherry_peer *ret_peer)
@@ -54,6 +56,7 @@ static int open_listening(struct wherry__endpoint *endpoint, wherry_time deadlin
         return result;
     struct wherry__crowd *crowd = &state->u.crowd;
     crowd->listener = fd;
+    crowd->listener_home = &state->listener;
     crowd->kind = WHERRY__LINK_SOCKET;
     crowd->plain = true;
     crowd->admit = wherry__tcp_admit;

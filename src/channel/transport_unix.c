@@ -36,6 +36,8 @@ static int open_listening(struct wherry__endpoint *endpoint, int type)
     if (result < 0)
         return result;
     state->u.crowd.listener = state->listener.fd;
+    state->u.crowd.listener_home = &state->listener.fd;
+    state->u.crowd.claim_home = &state->listener.claim_fd;
     state->u.crowd.admit = wherry__unix_admit;
     state->u.crowd.kind = type == SOCK_STREAM ? WHERRY__LINK_SOCKET : WHERRY__LINK_PACKET;
     return wherry__crowd_start(endpoint);

@@ -114,7 +114,9 @@ static int reconnect(struct wherry__endpoint *endpoint)
 
 static int nobody_named(const struct wherry__endpoint *endpoint)
 {
-    return wherry__fail(EDESTADDRREQ, "%s: a datagram from the listening side needs an addressee: set `to`",
+    return wherry__fail(EDESTADDRREQ,
+                        "%s: a datagram from the listening side needs an addressee, in `to`: answer who has sent "
+                        "something, or connect to one",
                         endpoint->config->name);
 }
 

@@ -17,7 +17,11 @@
     X(unix_dgram)                                                                                                      \
     X(tcp)                                                                                                             \
     X(udp)                                                                                                             \
-    X(shm)
+    X(ip)                                                                                                              \
+    X(shm)                                                                                                             \
+    X(mq)                                                                                                              \
+    X(sysv)                                                                                                            \
+    X(file)
 
 #undef unix /* a macro of some compilers */
 #define DECLARE(name) extern const struct wherry__transport wherry__transport_##name;
@@ -53,7 +57,7 @@ const char *wherry_trait_name(uint64_t bit)
         "pair",      "descriptor", "stream",      "duplex", "listens",     "many-senders", "many-receivers", "empty",
         "fans-out",  "lossy",      "reads-ahead", "keeps-tail", "holds",   "ends",         "ends-for-ever",
         "knows-receivers", "remains", "notices-death", "steps", "pollable", "in-place",    "peer",           "types",
-        "ticks",     "carries-fds",
+        "ticks",     "carries-fds", "never-full",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (bit == UINT64_C(1) << i)

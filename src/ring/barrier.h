@@ -1,4 +1,4 @@
-/* ring/barrier.h - futexes between processes, and the barrier that one side pays for both.
+/* ring/barrier.h - the barrier that one side pays for both.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -11,8 +11,6 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <wherry/base.h>
 
 /* Register this process; false when the kernel has no such barrier.  Cheap after the first time, also after fork(). */
 bool wherry__barrier_register(void);
@@ -27,10 +25,5 @@ static inline void wherry__barrier_light(bool fenced)
     else
         atomic_signal_fence(memory_order_seq_cst); /* the compiler alone */
 }
-
-/* Sleep while *word is `value`, at most until `deadline`.  0: woken, changed, or a signal; -ETIMEDOUT. */
-int wherry__futex_wait(const _Atomic uint32_t *word, uint32_t value, wherry_time deadline);
-/* Wake all who sleep there; async-signal-safe. */
-void wherry__futex_wake(const _Atomic uint32_t *word);
 
 #endif

@@ -29,7 +29,7 @@ bool wherry__door_is_dead_bell(const struct wherry__door *door, int directory, c
         (strncmp(name, DOOR_NEW, strlen(DOOR_NEW)) == 0 && time(NULL) - status.st_ctime < LONG))
         return false;
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false);
+    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, 0, false);
     bool dead = fd >= 0 && wherry__sys.connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
                 errno == ECONNREFUSED;
     wherry__fd_close(&fd);
@@ -61,7 +61,7 @@ int wherry__door_make_bell(const struct wherry__door *door, const uint8_t secret
     bell_address(&new, DOOR_NEW, secret, door->uid, place, epoch);
     bell_address(&address, DOOR_BELL, secret, door->uid, place, epoch);
     wherry__sys.unlinkat(AT_FDCWD, new.sun_path, 0); /* a try of ours that failed */
-    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false);
+    int fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, 0, false);
     if (fd < 0)
         return wherry__fail_errno(-fd, "%s: no bell for those who poll", door->url);
     if (wherry__sys.fchmod(fd, 0622) != 0 || wherry__sys.bind(fd, (struct sockaddr *)&new, sizeof new) != 0 ||
@@ -98,7 +98,7 @@ int wherry__door_find_bell(const struct wherry__door *door, const uint8_t secret
         return -1;
     int fd = -1;
     if (wherry__sys.fstat(name, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_uid == uid &&
-        (fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, false)) >= 0) {
+        (fd = wherry__socket_new(AF_UNIX, SOCK_DGRAM, 0, false)) >= 0) {
         snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", name);
         if (wherry__sys.connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
             wherry__fd_close(&fd);

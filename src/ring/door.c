@@ -229,7 +229,7 @@ static int make_memfd(const char *url)
     if (fd < 0 && errno == EINVAL) /* an older kernel */
         fd = wherry__sys.memfd_create("wherry-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int code = errno;
-    wherry__fd_note(fd);
+    fd = wherry__fd_note(fd);
     wherry__fd_unguard();
     return fd >= 0 ? fd : wherry__fail_errno(code, "%s: no memory could be made", url);
 }
@@ -241,7 +241,9 @@ static int make_sealed(struct ring_head *head, const char *url, struct wherry__l
     int fd = make_memfd(url);
     if (fd < 0)
         return fd;
-    int result = wherry__ring_fill(fd, head, url);
+    int result = wherry__sys.fchmod(fd, 0600) == 0 /* who may open it anew through /proc */
+                     ? wherry__ring_fill(fd, head, url)
+                     : wherry__fail_errno(errno, "%s: permissions of the memory could not be set", url);
     if (result == 0 && fcntl(fd, F_ADD_SEALS, DOOR_SEALS) != 0)
         result = wherry__fail_errno(errno, "%s: the memory could not be sealed", url);
     if (result == 0 && (result = wherry__life_adopt(fd, ret_life)) < 0)

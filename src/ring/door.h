@@ -1,13 +1,13 @@
-/* ring/door.h - rings between two uids (share=UID): a sealed memfd, the Unix socket through which it is handed over, and
- * the sockets that ring for those who poll.
+/* ring/door.h - rings between two uids (share=UID): a sealed memfd, the Unix socket through which it is handed over,
+ * and the sockets that ring for those who poll.
  *
  * SPDX-License-Identifier: MIT
  *
- * A file with a name that two uids may write to can be cut short by either, and a load beyond its end is SIGBUS.  A memfd
- * can be sealed against that (memfd_create(2), F_SEAL_SHRINK), but has no name: whoever made it, or has taken its turn,
- * is the keeper of a door, /dev/shm/wherry-UID-shared/NAME, lets in one's own uid, root and the one named, and hands the
- * memfd over.  Nobody else has to be let in, so the keeper is needed only by those who come.  Those of its uid and side
- * are its heirs: while one of them lives no other ring gets the name.  LAYOUT.md, rule 19. */
+ * A file with a name that two uids may write to can be cut short by either, and a load beyond its end is SIGBUS.  A
+ * memfd can be sealed against that (memfd_create(2), F_SEAL_SHRINK), but has no name: whoever made it, or has taken its
+ * turn, is the keeper of a door, /dev/shm/wherry-UID-shared/NAME, lets in one's own uid, root and the one named, and
+ * hands the memfd over.  Nobody else has to be let in, so the keeper is needed only by those who come.  Those of its
+ * uid and side are its heirs: while one of them lives no other ring gets the name.  LAYOUT.md, rule 19. */
 #ifndef WHERRY_RING_DOOR_H
 #define WHERRY_RING_DOOR_H
 
@@ -58,8 +58,7 @@ bool wherry__door_stands(const struct wherry__door *door, const struct wherry__l
                          const struct ring_control *control, unsigned place);
 /* Whether the mark is that of somebody who is there. */
 bool wherry__door_is_alive(const struct wherry__life *life, const struct ring_control *control, uint64_t mark);
-/* Whether there was time to wait when it was first tried, and what came of it, for a sentence. */
-bool wherry__door_patient(const struct wherry__door *door);
+/* What came of it, for a sentence. */
 const char *wherry__door_why(const struct wherry__door *door);
 
 /* ---- bells (bell.c) ---- */

@@ -51,7 +51,6 @@ struct wherry__door {
     unsigned guest_count;
 
     /* coming in */
-    bool began, patient; /* patient: there was time when it was first tried */
     bool admitted;       /* was handed the memory once */
     bool kin;            /* found in this process */
     enum door_found found;

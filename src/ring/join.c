@@ -1,6 +1,8 @@
-/* ring/join.c - owns coming and going: a place, its lane, the name.
+/* ring/join.c - owns coming: a place, its lane, the name.
  *
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ * Going is leave.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -142,13 +144,15 @@ static void publish(struct wherry__ring *ring)
     atomic_store_explicit(&me->epoch, epoch, memory_order_release); /* marks of the last holder are dead from here on */
     ring->mark = ring_mark(ring->place, epoch);
     if (ring->wish.sends)
-        atomic_fetch_or_explicit(&shared->lanes, bit, memory_order_release); /* receivers may map it: its pages are there */
+        /* receivers may map it: its pages are there */
+        atomic_fetch_or_explicit(&shared->lanes, bit, memory_order_release);
     /* release: who sees the state sees all of the above */
     atomic_store_explicit(&me->state, ring->wish.sends ? RING_SENDER : RING_RECEIVER, memory_order_release);
     CRASH(join_said);
     if (ring->wish.sends) /* release, and after the state: who counts us sees us, and does not take our end for told */
         atomic_fetch_add_explicit(&shared->joined, 1, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst); /* before the look at `bias` and `deserted`: rule 8, and deserted below */
+    /* before the look at `bias` and `deserted`: rule 8, and deserted below */
+    atomic_thread_fence(memory_order_seq_cst);
     if (!ring->wish.sends)
         atomic_store_explicit(&shared->deserted, 0, memory_order_release);
     atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
@@ -210,9 +214,10 @@ static int map_control(struct wherry__ring *ring, const struct ring_head *head)
         return wherry__fail(EINVAL, "%s: the ring was made with places=%u; leave it out, or say the same", wish->url,
                             head->places);
     if (wish->shared && !wish->capacity && head->capacity > SHARED_CAPACITY)
-        return wherry__fail(EINVAL, "%s: the ring has lanes of %llu bytes, which are to be this process's memory; accept "
-                                    "that with capacity=%llu", wish->url, (unsigned long long)head->capacity,
-                            (unsigned long long)head->capacity);
+        return wherry__fail(EINVAL,
+                            "%s: the ring has lanes of %llu bytes, which are to be this process's memory; accept "
+                            "that with capacity=%llu",
+                            wish->url, (unsigned long long)head->capacity, (unsigned long long)head->capacity);
     if (wish->keep && !head->keep)
         return wherry__fail(EINVAL, "%s: the ring was made without keep=1 and goes with its last user", wish->url);
     if (!head->fenced && !wherry__barrier_register())
@@ -241,8 +246,10 @@ static int settle(struct wherry__ring *ring)
         return result;
     publish(ring);
     if (!ring->wish.sends) {
-        ring->changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) - 1; /* look at once */
-        uint64_t joined = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire); /* before the look */
+        /* look at once */
+        ring->changes = atomic_load_explicit(&ring->control->shared.changes, memory_order_acquire) - 1;
+        /* before the look */
+        uint64_t joined = atomic_load_explicit(&ring->control->shared.joined, memory_order_acquire);
         bool nothing = wherry__ring_living(ring).senders == 0 && !wherry__ring_has_message(ring);
         ring->ended_at = nothing ? joined : UINT64_MAX;
     }
@@ -336,15 +343,19 @@ static int make_and_join(struct wherry__ring *ring)
         .keep = wish->keep,
         .fenced = !wherry__barrier_register(),
     };
-    int result = ring->door ? wherry__door_make(ring->door, &head, &ring->life)
-                            : wherry__ring_make(ring->directory, &head, wish->url, &ring->life);
+    struct wherry__naming naming = {.fd = -1};
+    int result = ring->door
+                     ? wherry__door_make(ring->door, &head, &ring->life)
+                     : wherry__ring_make(&naming, ring->directory, wish->name, &head, wish->url, &ring->life);
     if (result == 0)
         result = map_control(ring, &head);
     if (result == 0 && !take_place(ring)) /* before it has a name: nobody takes it for a crash's leavings */
         result = wherry__fail(EAGAIN, "%s: no place in a new ring", wish->url);
     CRASH(make_nameless);
     if (result == 0 && !ring->door)
-        result = wherry__ring_link(ring->life, ring->directory, wish->name, wish->url);
+        result = wherry__ring_link(&naming, ring->directory, wish->name, wish->url);
+    else if (!ring->door)
+        wherry__naming_drop(&naming, ring->directory, wish->name);
     if (result == 0 && ring->door)
         result = wherry__door_open(ring->door, ring->life);
     ring->serves = result == 0 && ring->door;
@@ -361,12 +372,16 @@ static enum why why_not(const struct wherry__ring *ring, int result)
     return ring->wish.sends && ring->control && ring->me ? WHY_UNRECEIVED : WHY_FULL;
 }
 
-static int give_up(const struct wherry__ring *ring, bool waited, enum why why)
+static int give_up(const struct wherry__ring *ring, wherry_time deadline, enum why why)
 {
-    int code = waited || (ring->door && wherry__door_patient(ring->door)) ? ETIMEDOUT : EAGAIN;
+    int code = wherry__deadline_code(deadline);
+    if (why == WHY_NONE && !ring->door && !ring->wish.sends)
+        return wherry__fail(code, "%s: the last one there is going just now; try again", ring->wish.url);
     if (why == WHY_NONE)
         return wherry__fail(code, "%s: %s", ring->wish.url,
-                            ring->door ? wherry__door_why(ring->door) : "there is no such ring; start the receiver");
+                            ring->door ? wherry__door_why(ring->door)
+                                       : "there is no such ring; start the receiver (a ring is of one user; share= "
+                                         "lets another in)");
     if (why == WHY_UNRECEIVED)
         return wherry__fail(code, "%s: nobody receives there; start the receiver", ring->wish.url);
     return wherry__fail(code, "%s: all places of the ring are taken", ring->wish.url);
@@ -376,11 +391,9 @@ static int give_up(const struct wherry__ring *ring, bool waited, enum why why)
 static int await_receiver(struct wherry__ring *ring, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
-    bool waited = false;
     while (ring->wish.sends && !ring->keep && wherry__ring_living(ring).receivers == 0) {
         if (wherry__deadline_passed(deadline))
-            return give_up(ring, waited, WHY_UNRECEIVED);
-        waited = true;
+            return give_up(ring, deadline, WHY_UNRECEIVED);
         wherry__ring_mind_door(ring);
         wherry__steps_sleep(&steps, deadline);
     }
@@ -414,7 +427,6 @@ static bool can_wait_for(int result)
 int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, wherry_time deadline)
 {
     struct wherry__steps steps = {0};
-    bool waited = false;
     enum why why = WHY_NONE;
     int tries = 0;
     ring->wish = *wish;
@@ -430,6 +442,8 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
         if (result == -ENOENT && wish->creates) {
             let_go(ring);
             result = make_and_join(ring);
+            if (result == -ENOENT && !ring->door) /* the directory is gone: no wait brings this one back */
+                break;
         }
         if (result == 0)
             result = settle(ring);
@@ -439,7 +453,7 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
             return await_receiver(ring, deadline);
         }
         if (closed && why != WHY_NONE) { /* it was let in before, in vain */
-            result = give_up(ring, true, why);
+            result = give_up(ring, deadline, why);
             break;
         }
         if (closed || !can_wait_for(result))
@@ -451,94 +465,12 @@ int wherry__ring_join(struct wherry__ring *ring, const struct ring_wish *wish, w
             continue;
         }
         if (wherry__deadline_passed(deadline)) {
-            result = give_up(ring, waited, why);
+            result = give_up(ring, deadline, why);
             break;
         }
         let_go(ring);
-        waited = true;
         wherry__steps_sleep(&steps, deadline);
     }
     let_go(ring);
     return result;
-}
-
-/* ---- leaving ---- */
-
-/* Rule 5.  A sender that finds the word set looks for itself, so that a death in here costs nothing. */
-static void desert(struct wherry__ring *ring)
-{
-    struct ring_shared *shared = &ring->control->shared;
-    if (wherry__ring_living(ring).receivers > 0)
-        return;
-    atomic_store_explicit(&shared->deserted, 1, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst); /* against the one in publish(): a receiver that comes now is seen here, or sees it */
-    if (wherry__ring_living(ring).receivers > 0)
-        atomic_store_explicit(&shared->deserted, 0, memory_order_release);
-}
-
-static void wake_all(struct wherry__ring *ring)
-{
-    for (unsigned i = 0; i < ring->places; i++) {
-        uint32_t state = atomic_load_explicit(&ring->control->places[i].state, memory_order_acquire);
-        if (i == ring->place || state == RING_FREE)
-            continue;
-        if (state == RING_RECEIVER)
-            wherry__ring_wake_place(ring, i, &ring->control->places[i].bell);
-        else
-            wherry__ring_wake_place(ring, i, &ring->control->lanes[i].sleep.bell);
-    }
-}
-
-static void say_goodbye(struct wherry__ring *ring)
-{
-    struct ring_shared *shared = &ring->control->shared;
-    if (!ring->wish.sends) {
-        wherry__ring_put_back(ring);
-        uint64_t bias = ring->mark;
-        atomic_compare_exchange_strong(&shared->bias, &bias, 0);
-        bias = ring->mark | RING_REVOKED;
-        atomic_compare_exchange_strong(&shared->bias, &bias, 0);
-        atomic_fetch_and_explicit(&shared->sleepers, ~(UINT64_C(1) << ring->place), memory_order_relaxed);
-    }
-    atomic_store_explicit(&ring->me->state, RING_FREE, memory_order_release);
-    atomic_fetch_add_explicit(&shared->changes, 1, memory_order_seq_cst);
-    CRASH(leave_said);
-    if (!ring->wish.sends)
-        desert(ring);
-    wake_all(ring); /* one of them may wait for the end, or take what we were woken for */
-}
-
-void wherry__ring_leave(struct wherry__ring *ring, bool own)
-{
-    if (own && ring->door)
-        wherry__door_shut(ring->door); /* before those who take the keeper's turn are woken */
-    if (own && ring->joined)
-        say_goodbye(ring);
-    for (unsigned i = 0; own && i < RING_PLACES; i++) {
-        wherry__fd_close(&ring->watched[i].fd);
-        wherry__fd_close(&ring->bells[i].fd);
-    }
-    if (!own) { /* the mappings are not here (MADV_DONTFORK), the descriptors were closed at the fork */
-        wherry__door_fini(ring->door, false);
-        wherry__life_close(ring->life);
-        return;
-    }
-    for (uint64_t mapped = ring->mapped; mapped; mapped &= mapped - 1)
-        munmap((void *)(uintptr_t)ring->lanes[__builtin_ctzll(mapped)], 2 * (size_t)ring->capacity);
-    if (ring->bytes)
-        munmap(ring->bytes, 2 * (size_t)ring->capacity);
-    wherry__fd_close(&ring->timer_fd);
-    wherry__fd_close(&ring->notify_fd);
-    wherry__fd_close(&ring->spare_fd);
-    if (ring->me) {
-        wherry__ring_forget_bell(ring);
-        wherry__life_give(ring->life, ring->place);
-    }
-    wherry__door_fini(ring->door, true);
-    if (ring->life && ring->control && !ring->keep && !ring->door && wherry__life_take_all(ring->life))
-        wherry__ring_unlink(ring->life, ring->directory, ring->wish.name); /* the locks go with the descriptor */
-    if (ring->control)
-        munmap(ring->control, RING_CONTROL);
-    wherry__life_close(ring->life);
-    wherry__fd_close(&ring->directory);
 }

@@ -70,7 +70,7 @@ static int await_memory(const struct wherry__door *door, int socket, wherry_time
         if (ready < 0 && errno != EINTR)
             return wherry__fail_errno(errno, "%s: waiting to be let in failed", door->url);
         if (wherry__deadline_passed(deadline))
-            return wherry__fail(-wherry__deadline_error(door->patient),
+            return wherry__fail(wherry__deadline_code(deadline),
                                 "%s: the process that keeps the ring lets nobody in: it must be in a call on it, or "
                                 "poll it; wait longer",
                                 door->url);
@@ -91,7 +91,7 @@ static int find_door(struct wherry__door *door, uid_t uid, struct stat *ret_stat
     int directory = wherry__fd_note(wherry__sys.open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0)), code = errno;
     int fd = directory < 0 ? -1 : wherry__sys.openat(directory, door->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     code = directory < 0 ? code : errno;
-    wherry__fd_note(fd);
+    fd = wherry__fd_note(fd);
     wherry__fd_unguard();
     int result = 0;
     if (directory >= 0 && (wherry__sys.fstat(directory, &status) != 0 || !S_ISDIR(status.st_mode) ||
@@ -129,7 +129,7 @@ static int connect_to(struct wherry__door *door, uid_t uid, int name, const stru
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[DOOR_PATH];
-    int fd = wherry__socket_new(AF_UNIX, SOCK_SEQPACKET, false);
+    int fd = wherry__socket_new(AF_UNIX, SOCK_SEQPACKET, 0, false);
     if (fd < 0)
         return wherry__fail_errno(-fd, "%s: a socket could not be made", door->url);
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", name);
@@ -246,9 +246,6 @@ static int knock(struct wherry__door *door, uid_t uid, wherry_time deadline, str
 
 int wherry__door_enter(struct wherry__door *door, wherry_time deadline, struct wherry__life **ret_life)
 {
-    if (!door->began)
-        door->patient = !wherry__deadline_passed(deadline);
-    door->began = true;
     door->found = DOOR_NOTHING;
     int result = knock(door, door->uid, deadline, ret_life);
     if (result == -ENOENT && !door->keep && door->other != door->uid)
@@ -275,11 +272,6 @@ bool wherry__door_stands(const struct wherry__door *door, const struct wherry__l
     if (door->kin)
         return wherry__life_has_heirs(life);
     return ring_mark_place(keeper) != place && wherry__door_is_alive(life, control, keeper);
-}
-
-bool wherry__door_patient(const struct wherry__door *door)
-{
-    return door->patient;
 }
 
 const char *wherry__door_why(const struct wherry__door *door)

@@ -44,7 +44,8 @@ struct ring_shared {
     _Atomic uint32_t deserted;                    /* no receiver is left */
     _Atomic uint32_t changes;                     /* somebody came or went: worth a look at the places */
     _Atomic uint64_t joined;                      /* senders, in all */
-    _Atomic uint64_t bells;                       /* bit: a FIFO of that place has been made, and may still have its name */
+    _Atomic uint64_t bells;                       /* bit: a FIFO of that place has been made, and may still have its
+                                                   * name */
     _Atomic uint64_t keeper;                      /* of a shared ring: the mark of who took its door last */
     uint8_t reserved[8 + 128];
 };
@@ -88,7 +89,8 @@ struct ring_lane {
         uint8_t reserved[56];
     } room;
     struct {
-        alignas(RING_LINE) _Atomic uint64_t wake_at; /* the sender sleeps until the position is this; UINT64_MAX: it does not */
+        alignas(RING_LINE) _Atomic uint64_t wake_at; /* the sender sleeps until the position is this; UINT64_MAX: it
+                                                      * does not */
         _Atomic uint32_t bell;                       /* a futex */
         uint8_t reserved[52];
     } sleep; /* rule 6 */

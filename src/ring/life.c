@@ -35,6 +35,7 @@ struct wherry__life {
     unsigned heirs;
     unsigned users;
     _Atomic uint64_t places; /* of this process */
+    bool glance;     /* not in the list: opened to be looked at */
     bool closing;    /* a thread has all places, to remove the name: its locks do not keep out other threads */
 };
 static struct wherry__life *lives;
@@ -83,15 +84,22 @@ static int enter(int fd, const struct stat *status, struct wherry__life **ret_li
     return 0;
 }
 
-/* One more user of a file that we have, and one more descriptor of it, or -1: closing that now would drop our locks.  With
- * no memory to remember it by it stays open for ever. */
-static int join_users(struct wherry__life *known, int spare, uid_t from, struct wherry__life **ret_life)
+/* Closing a descriptor of a file that we have would drop our locks.  With no memory to remember it by it stays open for
+ * ever. */
+static void keep_spare(struct wherry__life *known, int fd, uid_t from)
 {
-    struct spare *spares = spare >= 0 ? reallocarray(known->spares, known->spare_count + 1, sizeof *spares) : NULL;
+    struct spare *spares = reallocarray(known->spares, known->spare_count + 1, sizeof *spares);
     if (spares) {
         known->spares = spares;
-        spares[known->spare_count++] = (struct spare){spare, from};
+        spares[known->spare_count++] = (struct spare){fd, from};
     }
+}
+
+/* One more user of a file that we have, and one more descriptor of it, or -1. */
+static int join_users(struct wherry__life *known, int spare, uid_t from, struct wherry__life **ret_life)
+{
+    if (spare >= 0)
+        keep_spare(known, spare, from);
     known->users++;
     *ret_life = known;
     return 0;
@@ -115,7 +123,7 @@ static int open_guarded(int directory, const char *name, struct wherry__life **r
     int fd = wherry__sys.openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    wherry__fd_note(fd);
+    fd = wherry__fd_note(fd);
     int result = wherry__sys.fstat(fd, &opened) == 0 ? 0 : -errno;
     known = result == 0 ? find(&opened) : NULL; /* swapped meanwhile for one that we have */
     if (result == 0)
@@ -129,6 +137,42 @@ int wherry__life_open(int directory, const char *name, struct wherry__life **ret
 {
     wherry__fd_guard();
     int result = open_guarded(directory, name, ret_life);
+    wherry__fd_unguard();
+    return result;
+}
+
+static int glance_guarded(int directory, const char *name, struct wherry__life **ret_life)
+{
+    struct stat status;
+    if (wherry__sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -EBADF;
+    struct wherry__life *known = find(&status), *life;
+    if (known)
+        return join_users(known, -1, 0, ret_life);
+    if (!(life = calloc(1, sizeof *life)))
+        return -ENOMEM;
+    int fd = wherry__sys.openat(directory, name, O_RDONLY | O_NOATIME | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
+    int result = fd < 0 ? -errno : 0;
+    fd = wherry__fd_note(fd);
+    if (result == 0 && wherry__sys.fstat(fd, &status) != 0)
+        result = -errno;
+    if (result < 0) {
+        wherry__fd_close(&fd);
+        free(life);
+        return result;
+    }
+    *life = (struct wherry__life){.born = wherry__generation(), .device = status.st_dev, .inode = status.st_ino,
+                                  .fd = fd, .users = 1, .glance = true};
+    *ret_life = life;
+    return 0;
+}
+
+int wherry__life_glance(int directory, const char *name, struct wherry__life **ret_life)
+{
+    wherry__fd_guard();
+    int result = glance_guarded(directory, name, ret_life);
     wherry__fd_unguard();
     return result;
 }
@@ -240,12 +284,31 @@ uint64_t wherry__life_keeper(const struct wherry__life *life)
 
 /* ---- */
 
+/* Another thread may have joined meanwhile: its locks are this process's. */
+static void end_glance(struct wherry__life *life)
+{
+    struct stat status = {.st_dev = life->device, .st_ino = life->inode};
+    struct wherry__life *known = find(&status);
+    if (life->born != wherry__generation())
+        return; /* the fork closed it */
+    if (known)
+        keep_spare(known, life->fd, geteuid());
+    else
+        wherry__fd_close(&life->fd);
+}
+
 void wherry__life_close(struct wherry__life *life)
 {
     if (!life)
         return;
     int fd = -1;
     wherry__fd_guard();
+    if (life->glance) {
+        end_glance(life);
+        free(life);
+        wherry__fd_unguard();
+        return;
+    }
     if (--life->users == 0) {
         for (struct wherry__life **at = &lives; *at; at = &(*at)->next)
             if (*at == life) {

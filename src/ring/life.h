@@ -19,6 +19,9 @@ struct wherry__life;
 /* The file `name` in `directory`, opened for reading and writing unless this process has it already.
  * 0, -ENOENT, -ELOOP, -EISDIR and what else open(2) says; no sentence. */
 int wherry__life_open(int directory, const char *name, struct wherry__life **ret_life);
+/* The same for who only looks, and may not write: if this process does not have it already it is opened for reading,
+ * and no place of it can be taken.  -EPERM also when its access time would change. */
+int wherry__life_glance(int directory, const char *name, struct wherry__life **ret_life);
 /* Take over a descriptor of a file that has no name: one of our own making, or what a process of uid `from` handed
  * over. If this process has the file already, `fd` is kept for as long as that: closing it now would drop the locks.
  * */

@@ -4,13 +4,13 @@
 #include "ring/name.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "base/fd.h"
 #include "base/sys.h"
 #include "base/why.h"
@@ -18,44 +18,9 @@
 
 enum { NAME_MOST = 200 };
 
-static int open_noted(int directory, const char *path, int flags, mode_t mode)
-{
-    wherry__fd_guard();
-    int fd = wherry__sys.openat(directory, path, flags | O_CLOEXEC, mode);
-    int code = errno;
-    wherry__fd_note(fd);
-    wherry__fd_unguard();
-    return fd >= 0 ? fd : -code;
-}
-
 int wherry__ring_directory(const char *url, const char *suffix, mode_t mode)
 {
-    char path[64];
-    struct stat status;
-    snprintf(path, sizeof path, "/dev/shm/wherry-%u%s", (unsigned)geteuid(), suffix);
-    if (wherry__sys.mkdirat(AT_FDCWD, path, mode) == 0)
-        wherry__sys.fchmodat(AT_FDCWD, path, mode, 0); /* whatever the umask took away; it is ours, in a sticky directory */
-    else if (errno != EEXIST)
-        return wherry__fail_errno(errno, "%s: %s could not be made", url, path);
-    int fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    if (fd == -EACCES && wherry__sys.fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISDIR(status.st_mode) && status.st_uid == geteuid() && wherry__sys.fchmodat(AT_FDCWD, path, mode, 0) == 0)
-        fd = open_noted(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0); /* its maker was before the chmod */
-    if (fd < 0)
-        return wherry__fail_errno(-fd, "%s: %s could not be opened", url, path);
-    int result = wherry__sys.fstat(fd, &status) == 0 ? 0 : wherry__fail_errno(errno, "%s: %s", url, path);
-    if (result == 0 && status.st_uid != geteuid())
-        result =
-            wherry__fail(EPERM, "%s: %s belongs to uid %u, who could read and change what is sent; have it removed",
-                         url, path, (unsigned)status.st_uid);
-    if (result == 0 && (status.st_mode & 0777 & ~mode))
-        result = wherry__fail(EPERM, "%s: others may enter or change %s (mode 0%o); chmod 0%o it", url, path,
-                              (unsigned)(status.st_mode & 0777), (unsigned)mode);
-    if (result == 0 && (status.st_mode & mode) != mode)
-        wherry__sys.fchmod(fd, mode); /* likewise, or never will be */
-    if (result < 0)
-        wherry__fd_close(&fd);
-    return result < 0 ? result : fd;
+    return wherry__directory_own(url, suffix, mode);
 }
 
 int wherry__ring_check_name(const char *name, const char *url)
@@ -77,10 +42,10 @@ int wherry__ring_fill(int fd, const struct ring_head *head, const char *url)
     struct rlimit limit;
     off_t size = (off_t)(RING_CONTROL + head->capacity * RING_PLACES);
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < (rlim_t)size)
-        return wherry__fail(EFBIG, "%s: a ring's file has %lld bytes, and this process may make none so large (ulimit -f)",
+        return wherry__fail(EFBIG,
+                            "%s: a ring's file has %lld bytes, and this process may make none so large (ulimit -f)",
                             url, (long long)size); /* else ftruncate(2) sends SIGXFSZ */
-    if (wherry__sys.fchmod(fd, 0600) != 0 || /* whatever the umask took away */
-        wherry__sys.ftruncate(fd, size) != 0)
+    if (wherry__sys.ftruncate(fd, size) != 0)
         return wherry__fail_errno(errno, "%s: a ring could not be made in /dev/shm", url);
     if (wherry__sys.fallocate(fd, 0, 0, RING_CONTROL) != 0)
         return wherry__fail_errno(errno, "%s: no room for a ring's %d bytes in /dev/shm (df /dev/shm)", url,
@@ -92,28 +57,39 @@ int wherry__ring_fill(int fd, const struct ring_head *head, const char *url)
     return written ? 0 : wherry__fail_errno(errno, "%s: a ring could not be written", url);
 }
 
-int wherry__ring_make(int directory, const struct ring_head *head, const char *url, struct wherry__life **ret_life)
+static int cannot_make(int code, const char *name, const char *url)
 {
-    int fd = open_noted(directory, ".", O_TMPFILE | O_RDWR, 0600);
-    if (fd < 0)
-        return wherry__fail_errno(-fd, "%s: a ring could not be made in /dev/shm", url);
-    int result = wherry__ring_fill(fd, head, url);
-    if (result == 0 && (result = wherry__life_adopt(fd, ret_life)) < 0)
-        result = wherry__fail_errno(-result, "%s: no memory", url);
-    if (result < 0)
-        wherry__fd_close(&fd);
-    return result;
+    char path[300];
+    snprintf(path, sizeof path, "/dev/shm/wherry-%u/%s", (unsigned)geteuid(), name);
+    return wherry__naming_fail(code, path, url);
 }
 
-int wherry__ring_link(const struct wherry__life *life, int directory, const char *name, const char *url)
+int wherry__ring_make(struct wherry__naming *ret, int directory, const char *name, const struct ring_head *head,
+                      const char *url, struct wherry__life **ret_life)
 {
-    char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", wherry__life_fd(life));
-    if (wherry__sys.linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW) == 0)
+    struct wherry__naming naming;
+    int result = wherry__naming_begin(&naming, directory, name, 0600);
+    if (result < 0)
+        return cannot_make(-result, name, url);
+    result = wherry__ring_fill(naming.fd, head, url);
+    if (result == 0 && (result = wherry__life_adopt(naming.fd, ret_life)) < 0)
+        result = wherry__fail_errno(-result, "%s: no memory", url);
+    if (result < 0) {
+        wherry__naming_drop(&naming, directory, name);
+        wherry__fd_close(&naming.fd);
+        return result;
+    }
+    *ret = naming;
+    return 0;
+}
+
+int wherry__ring_link(struct wherry__naming *naming, int directory, const char *name, const char *url)
+{
+    int result = wherry__naming_end(naming, directory, name);
+    if (result == 0)
         return 0;
-    if (errno == ENOENT)
-        return wherry__fail(EOPNOTSUPP, "%s: a ring gets its name through /proc/self/fd, and /proc is not mounted", url);
-    return errno == EEXIST ? -EEXIST : wherry__fail_errno(errno, "%s: the ring could not be given its name", url);
+    wherry__naming_drop(naming, directory, name);
+    return result == -EEXIST ? result : cannot_make(-result, name, url);
 }
 
 int wherry__ring_cannot_open(int code, const char *url, const char *name)
@@ -126,6 +102,13 @@ int wherry__ring_cannot_open(int code, const char *url, const char *name)
         return wherry__fail_errno(code, "%s: the ring's file could not be opened", url);
     return wherry__fail(code, "%s: /dev/shm/wherry-%u/%s is %s; remove it, or use another name", url,
                         (unsigned)geteuid(), name, what);
+}
+
+bool wherry__ring_head_fits(const struct ring_head *head, off_t size)
+{
+    return head->capacity >= RING_LEAST_CAPACITY && head->capacity <= RING_MOST_CAPACITY &&
+           !(head->capacity & (head->capacity - 1)) && head->places > 0 && head->places <= RING_PLACES &&
+           size == (off_t)(RING_CONTROL + head->capacity * RING_PLACES);
 }
 
 int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *ret_head, const char *url,
@@ -149,9 +132,7 @@ int wherry__ring_read_head(const struct wherry__life *life, struct ring_head *re
                             url, head.version, RING_VERSION);
     if (!name && head.keep)
         return wherry__fail(EBADMSG, "%s: what was handed over says that it is kept, and has no name; %s", url, remedy);
-    if (head.capacity < RING_LEAST_CAPACITY || head.capacity > RING_MOST_CAPACITY ||
-        (head.capacity & (head.capacity - 1)) || head.places == 0 || head.places > RING_PLACES ||
-        status.st_size != (off_t)(RING_CONTROL + head.capacity * RING_PLACES))
+    if (!wherry__ring_head_fits(&head, status.st_size))
         return wherry__fail(EBADMSG, "%s: the ring's file is damaged (%lld bytes); %s", url, (long long)status.st_size,
                             remedy);
     *ret_head = head;

@@ -172,7 +172,8 @@ static void ring_bell(struct wherry__ring *ring, unsigned place, uint32_t epoch)
 /* Rule 13.  Returns how: it says whether others have to be woken, too. */
 uint32_t wherry__ring_wake_place(struct wherry__ring *ring, unsigned place, _Atomic uint32_t *word)
 {
-    /* before the rest: one who takes the place from now on was not chosen, and looks again after it says that it sleeps */
+    /* before the rest: one who takes the place from now on was not chosen, and looks again after it says that it
+     * sleeps */
     uint32_t epoch = atomic_load_explicit(&ring->control->places[place].epoch, memory_order_acquire);
     wherry__ring_count(&ring->me->wakes);
     /* seq_cst, both: who went to sleep on the old value has said before how to wake it */

@@ -1,5 +1,5 @@
-/* ring/poll.c - owns what stands behind the descriptor of those who poll: a bell that is rung when we sleep (a FIFO; in a
- * ring between two uids a socket), the peers' pidfds, and the door.
+/* ring/poll.c - owns what stands behind the descriptor of those who poll: a bell that is rung when we sleep (a FIFO; in
+ * a ring between two uids a socket), the peers' pidfds, and the door.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -45,7 +45,8 @@ static int make_fifo(struct wherry__ring *ring)
     if (!wherry__life_named(ring->life, ring->directory, ring->wish.name))
         return -ESTALE; /* removed by hand: the names beside it are another ring's */
     wherry__sys.unlinkat(ring->directory, bell, 0); /* a dead one's */
-    atomic_fetch_or_explicit(&ring->control->shared.bells, UINT64_C(1) << ring->place, memory_order_seq_cst); /* first: rule 16 */
+    /* first: rule 16 */
+    atomic_fetch_or_explicit(&ring->control->shared.bells, UINT64_C(1) << ring->place, memory_order_seq_cst);
     if (wherry__sys.mkfifoat(ring->directory, bell, 0600) != 0 ||
         wherry__sys.fchmodat(ring->directory, bell, 0600, 0) != 0) /* whatever the umask took away */
         return -errno;

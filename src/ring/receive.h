@@ -95,7 +95,8 @@ static inline void ring_disown(struct wherry__ring *ring, unsigned i)
 
 /* ---- join.c ---- */
 
-/* Map the lanes that are in use and were not; returns the bits of all that are mapped.  lacks_lanes: one could not be. */
+/* Map the lanes that are in use and were not; returns the bits of all that are mapped.  lacks_lanes: one could not
+ * be. */
 uint64_t wherry__ring_map_lanes(struct wherry__ring *ring);
 
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <wherry/base.h>
 
+#include "base/futex.h"
 #include "base/wait.h"
 #include "ring/barrier.h"
 #include "ring/door.h"

@@ -2,6 +2,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <wherry/ring.h>
@@ -13,6 +15,7 @@
 #include "base/url.h"
 #include "base/why.h"
 #include "ring/door.h"
+#include "ring/look.h"
 #include "ring/name.h"
 #include "socket/allow.h"
 
@@ -30,7 +33,7 @@ static void read_lane(const struct ring_lane *lane, struct wherry_ring_place *pl
     place->sent = load(&lane->sender.messages);
     place->sent_bytes = load(&lane->sender.bytes);
     place->depth_bytes = tail - position <= RING_MOST_CAPACITY ? tail - position : 0;
-    if (place->sent < place->received) /* a sender died between its commit and its note of it, or we looked between two */
+    if (place->sent < place->received) /* a sender died between commit and note, or we looked between the two */
         place->sent = place->received;
     uint64_t owner = load(&lane->receiver.owner);
     place->reader = owner && ring_mark_place(owner) < RING_PLACES ? ring_mark_place(owner) + 1 : 0;
@@ -109,6 +112,77 @@ static int look(const char *url, const char *name, bool share, uid_t other, stru
     return result;
 }
 
+/* ---- by its file (look.h) ---- */
+
+static int is_that(const struct wherry__life *life, dev_t device, ino_t inode, off_t *ret_size)
+{
+    struct stat status;
+    if (wherry__sys.fstat(wherry__life_fd(life), &status) != 0)
+        return -errno;
+    *ret_size = status.st_size;
+    return status.st_dev == device && status.st_ino == inode ? 0 : -ESTALE;
+}
+
+static int check_control(const struct ring_head *head, off_t size)
+{
+    return head->magic == RING_MAGIC && head->version == RING_VERSION && wherry__ring_head_fits(head, size) ? 0
+                                                                                                            : -EBADMSG;
+}
+
+/* Read, not mapped: whoever may write to it may cut it short. */
+int wherry__ring_look(const char *path, dev_t device, ino_t inode, struct wherry_ring_stat *ret_stat)
+{
+    struct wherry__life *life = NULL;
+    off_t size = 0;
+    int result = wherry__process_start();
+    if (result == 0)
+        result = wherry__life_glance(AT_FDCWD, path, &life);
+    if (result < 0)
+        return result;
+    struct ring_control *control = aligned_alloc(RING_LINE, sizeof *control);
+    if ((result = control ? is_that(life, device, inode, &size) : -ENOMEM) == 0 &&
+        wherry__sys.pread(wherry__life_fd(life), control, sizeof *control, 0) != sizeof *control)
+        result = -EBADMSG;
+    if (result == 0)
+        result = check_control(&control->head, size);
+    if (result == 0) {
+        *ret_stat = (struct wherry_ring_stat){
+            .capacity = control->head.capacity, .places = control->head.places, .keep = control->head.keep};
+        for (unsigned i = 0; i < control->head.places; i++)
+            read_place(control, life, i, ret_stat);
+    }
+    free(control);
+    wherry__life_close(life);
+    return result;
+}
+
+int wherry__ring_reap(int directory, const char *name, dev_t device, ino_t inode)
+{
+    struct wherry__life *life = NULL;
+    struct ring_head head;
+    off_t size = 0;
+    int result = wherry__process_start();
+    if (result == 0)
+        result = wherry__life_open(directory, name, &life);
+    if (result < 0)
+        return result;
+    if ((result = is_that(life, device, inode, &size)) == 0 &&
+        wherry__sys.pread(wherry__life_fd(life), &head, sizeof head, 0) != sizeof head)
+        result = -EBADMSG;
+    if (result == 0)
+        result = check_control(&head, size);
+    if (result == 0 && !wherry__life_take_all(life))
+        result = -EBUSY;
+    if (result == 0) {
+        wherry__ring_unlink(life, directory, name);
+        wherry__life_give_all(life);
+    }
+    wherry__life_close(life);
+    return result;
+}
+
+/* ---- by its name ---- */
+
 /* What endpoints of rings may be told is taken, and matters for `share` alone. */
 static int read_options(const struct wherry__url *url, const char *text, bool *ret_share, uid_t *ret_other)
 {
@@ -121,7 +195,8 @@ static int read_options(const struct wherry__url *url, const char *text, bool *r
         for (size_t k = 0; k < sizeof known / sizeof *known; k++)
             is_known |= strcmp(option->key, known[k]) == 0;
         if (!is_known)
-            return wherry__url_fail(text, option->at, "no option of a ring: \"%s\"; wherry(7) lists them", option->key);
+            return wherry__url_fail(text, option->at, "no option of a ring: \"%s\"; wherry-url(7) lists them",
+                                    option->key);
         if (strcmp(option->key, "share") != 0)
             continue;
         *ret_share = true;

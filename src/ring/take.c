@@ -226,6 +226,8 @@ int wherry__ring_take(struct wherry__ring *ring, struct ring_message *ret)
         wherry__ring_put_back(ring);
     if (__builtin_expect(ring->serves, 0))
         wherry__ring_glance_at_door(ring);
+    if (__builtin_expect(ring->streak >= RING_BATCH, 0) && ring_load(&ring->control->shared.lanes) != ring->mapped)
+        wherry__ring_map_lanes(ring); /* who came meanwhile has a turn, too, though the others never run dry */
     int result = take_once(ring, ret);
     if (__builtin_expect(result == -EAGAIN, 0)) {
         ring->bell_seen = atomic_load_explicit(&ring->me->bell, memory_order_acquire);

@@ -71,6 +71,18 @@ static int find_name(const char *wanted, int count)
     return found;
 }
 
+static int found(int place, int count, const char *name)
+{
+    int fd = FIRST + place;
+    if (fcntl(fd, F_GETFD) >= 0)
+        return fd;
+    return wherry__fail(
+        EBADF,
+        "%s: LISTEN_FDS says that %d descriptor%s passed on, and descriptor %d is not open: it was taken "
+        "before, or LISTEN_FDS says too many",
+        name, count, count == 1 ? " was" : "s were", fd);
+}
+
 int wherry__activation_find(const char *which, const char *name)
 {
     long place;
@@ -80,7 +92,7 @@ int wherry__activation_find(const char *which, const char *name)
     close_on_exec(count);
     if (parse(which, LONG_MAX, &place)) {
         if (place < count)
-            return FIRST + (int)place;
+            return found((int)place, count, name);
         return wherry__fail(ENOENT, "%s: only %d descriptors were passed on, counted from 0", name, count);
     }
     place = *which ? find_name(which, count) : -ENOENT;
@@ -89,5 +101,5 @@ int wherry__activation_find(const char *which, const char *name)
                             name, count);
     if (place < 0)
         return wherry__fail(ENOENT, "%s: none of the %d descriptors that were passed on has this name", name, count);
-    return FIRST + (int)place;
+    return found((int)place, count, name);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/libc.h"
 #include "base/sys.h"
 #include "socket/descriptor.h"
 
@@ -68,8 +69,10 @@ ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, i
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(struct ucred))];
     } control;
-    struct msghdr message = {
-        .msg_iov = parts, .msg_iovlen = count, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = (wherry__iov_count)count,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
     if (from) {
         message.msg_name = &from->address;
         message.msg_namelen = sizeof from->address;
@@ -84,7 +87,7 @@ ssize_t wherry__credentials_receive(int fd, struct iovec *parts, size_t count, i
     if (from)
         from->size = message.msg_namelen;
     *ret_flags = message.msg_flags;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = wherry__control_next(&message, c)) {
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
             /* nobody asked for them; padding and missing credentials make room for more than one counts on */
             wherry__descriptor_close(c, NULL);

@@ -35,7 +35,8 @@ int wherry__credentials_ask(int fd);
 /* Not credentials: what the kernel shows for bytes that were written before anybody asked for them. */
 static inline bool wherry__credentials_none(const struct wherry__credentials *credentials)
 {
-    return credentials->pid == 0 && credentials->uid == 65534 && credentials->gid == 65534; /* overflowuid, overflowgid */
+    /* overflowuid, overflowgid */
+    return credentials->pid == 0 && credentials->uid == 65534 && credentials->gid == 65534;
 }
 
 /* Whether a control message has credentials in it, which go to *ret_credentials. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "socket/credentials.h"
@@ -21,12 +22,12 @@ void wherry__descriptors_attach(struct msghdr *message, union wherry__descriptor
     count = wherry__size_min(count, WHERRY__DESCRIPTORS_MAX);
     size_t size = count * sizeof *fds;
     message->msg_control = space->bytes;
-    message->msg_controllen = CMSG_SPACE(size);
+    message->msg_controllen = (wherry__control_size)CMSG_SPACE(size);
     memset(space->bytes, 0, CMSG_SPACE(size)); /* the padding goes to the kernel too */
     struct cmsghdr *rights = CMSG_FIRSTHDR(message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(size);
+    rights->cmsg_len = (wherry__part_size)CMSG_LEN(size);
     memcpy(CMSG_DATA(rights), fds, size);
 }
 
@@ -53,10 +54,11 @@ ssize_t wherry__descriptors_receive(int socket, struct iovec *parts, size_t coun
         char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(WHERRY__DESCRIPTORS_MAX * sizeof(int))];
     } control;
     size_t most = wherry__size_min(came->most, WHERRY__DESCRIPTORS_MAX);
+    size_t room = CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(most * sizeof(int));
     struct msghdr message = {.msg_iov = parts,
-                             .msg_iovlen = count,
+                             .msg_iovlen = (wherry__iov_count)count,
                              .msg_control = control.space,
-                             .msg_controllen = CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(most * sizeof(int))};
+                             .msg_controllen = (wherry__control_size)room};
     if (from) {
         message.msg_name = &from->address;
         message.msg_namelen = sizeof from->address;
@@ -70,7 +72,7 @@ ssize_t wherry__descriptors_receive(int socket, struct iovec *parts, size_t coun
     while (size < 0 && errno == EINTR);
     if (size < 0)
         size = -errno;
-    for (struct cmsghdr *c = size >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = CMSG_NXTHDR(&message, c)) {
+    for (struct cmsghdr *c = size >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = wherry__control_next(&message, c)) {
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             take_in(c, came);
         *ret_had |= wherry__credentials_in(c, ret_credentials);
@@ -140,10 +142,10 @@ ssize_t wherry__descriptor_receive(int socket, void *data, size_t size, int *ret
     while (got < 0 && errno == EINTR);
     if (got < 0)
         got = -errno;
-    for (struct cmsghdr *c = got >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = CMSG_NXTHDR(&message, c))
+    for (struct cmsghdr *c = got >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = wherry__control_next(&message, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             wherry__descriptor_close(c, ret_fd);
-    wherry__fd_note(*ret_fd);
+    *ret_fd = wherry__fd_note(*ret_fd);
     wherry__fd_unguard();
     if (got >= 0 && (message.msg_flags & MSG_TRUNC)) {
         wherry__fd_close(ret_fd);

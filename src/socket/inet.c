@@ -84,7 +84,7 @@ static int listen_at(const struct wherry__inet_address *address, const struct wh
                      uint32_t backlog, bool inheritable)
 {
     const struct sockaddr *to = (const struct sockaddr *)&address->address;
-    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, inheritable);
+    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, 0, inheritable);
     if (fd < 0)
         return fd;
     bool any = to->sa_family == AF_INET6 &&
@@ -94,8 +94,13 @@ static int listen_at(const struct wherry__inet_address *address, const struct wh
         result = wherry__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !any); /* whatever the host's default is */
     if (result == 0)
         result = bound_receiving(fd, options);
+    if (result == 0 && options->beside)
+        result = wherry__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (result == 0 && wherry__sys.bind(fd, to, address->size) != 0)
         result = -errno;
+    /* the first is bound without, so that it does not slip in beside a stranger's; those that follow find it sharing */
+    if (result == 0 && options->share_port)
+        result = wherry__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (result == 0 && wherry__sys.listen(fd, (int)backlog) != 0)
         result = -errno;
     if (result < 0)
@@ -109,7 +114,7 @@ static int cannot_listen(const struct wherry__inet_place *place, const struct wh
     wherry__inet_text(address, text);
     if (code == EADDRINUSE)
         return wherry__fail(
-            EADDRINUSE, "%s: %s is listening at %s", place->name,
+            EADDRINUSE, "%s: %s is listening at %s; stop it, or take another port", place->name,
             wherry__process_name(wherry__holder_of_tcp((const struct sockaddr *)&address->address), who), text);
     if (code == EADDRNOTAVAIL)
         return wherry__fail(EADDRNOTAVAIL, "%s: %s is no address of this host; * takes all of them", place->name, text);
@@ -119,16 +124,33 @@ static int cannot_listen(const struct wherry__inet_place *place, const struct wh
     return wherry__fail_errno(code, "%s: listening at %s failed", place->name, text);
 }
 
+/* Over IPv4 the kernel lets one listen there, where nobody can ever connect. */
+static int refuse_group(const struct wherry__inet_place *place, const struct wherry__inet_address *address)
+{
+    char text[WHERRY__INET_TEXT];
+    wherry__inet_text(address, text);
+    return wherry__fail(EINVAL,
+                        "%s: %s is the address of a multicast group, to which nobody can connect; listen at an address "
+                        "of this host, or use udp:",
+                        place->name, text);
+}
+
 int wherry__inet_listen(const struct wherry__inet_place *place, const struct wherry__inet_options *options,
                         uint32_t backlog, bool inheritable, wherry_time deadline,
                         struct wherry__inet_address *ret_address)
 {
-    struct wherry__inet_list list;
-    int result = wherry__inet_resolve(place, true, deadline, &list);
+    struct wherry__inet_list list = {.count = 1};
+    int result = 0;
+    if (options->beside)
+        wherry__inet_local(options->beside, &list.addresses[0]);
+    else
+        result = wherry__inet_resolve(place, true, deadline, &list);
     if (result < 0)
         return result;
     int fd = -EADDRNOTAVAIL;
     for (int i = 0; i < list.count && fd < 0; i++) {
+        if (wherry__inet_is_group((const struct sockaddr *)&list.addresses[i].address))
+            return refuse_group(place, &list.addresses[i]);
         fd = listen_at(&list.addresses[i], options, backlog, inheritable);
         if (fd < 0 && fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
             return cannot_listen(place, &list.addresses[i], -fd);
@@ -188,7 +210,7 @@ static int begin(struct attempts *attempts, const struct wherry__inet_options *o
     const struct wherry__inet_address *address = &attempts->list->addresses[i];
     const struct sockaddr *to = (const struct sockaddr *)&address->address;
     attempts->next = wherry_after(STEP);
-    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, false);
+    int fd = wherry__socket_new(to->sa_family, SOCK_STREAM, 0, false);
     attempts->fds[i] = (struct pollfd){.fd = fd < 0 ? -1 : fd, .events = POLLOUT};
     if (fd < 0) {
         give_up(attempts, i, -fd);
@@ -274,12 +296,13 @@ static int say_why(const struct wherry__inet_place *place, const struct attempts
     return wherry__fail(code, "%s: nobody could be reached there (%s)", place->name, why);
 }
 
-/* What may pass when the other side begins to listen, or the network comes back. */
+/* What may pass when the other side begins to listen, or the network comes back.  EPIPE is a reset of a connection that
+ * the other side had ended already: a server that was killed just when it had the connection. */
 static bool may_pass(int code)
 {
     return code == 0 || code == ECONNREFUSED || code == ETIMEDOUT || code == ENETUNREACH || code == EHOSTUNREACH ||
-           code == ECONNRESET || code == EADDRNOTAVAIL || code == ENETDOWN || code == EHOSTDOWN || code == EAGAIN ||
-           code == EAFNOSUPPORT;
+           code == ECONNRESET || code == EPIPE || code == EADDRNOTAVAIL || code == ENETDOWN || code == EHOSTDOWN ||
+           code == EAGAIN || code == EAFNOSUPPORT;
 }
 
 int wherry__inet_connect(const struct wherry__inet_place *place, const struct wherry__inet_options *options,
@@ -290,7 +313,7 @@ int wherry__inet_connect(const struct wherry__inet_place *place, const struct wh
     int result = wherry__inet_resolve(place, false, deadline, &list);
     if (result < 0)
         return result;
-    for (bool waited = !wherry__deadline_passed(deadline);;) {
+    for (;;) {
         struct attempts attempts = {.list = &list};
         int fd = connect_any(&attempts, options, place->name, deadline);
         close_others(&attempts, fd);
@@ -304,7 +327,7 @@ int wherry__inet_connect(const struct wherry__inet_place *place, const struct wh
         if (!passes)
             return say_why(place, &attempts, attempts.codes[0]);
         if (fd == -ETIMEDOUT || wherry__deadline_passed(deadline))
-            return say_why(place, &attempts, waited ? ETIMEDOUT : EAGAIN);
+            return say_why(place, &attempts, wherry__deadline_code(deadline));
         wherry__steps_sleep(&steps, deadline);
     }
 }

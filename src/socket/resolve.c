@@ -64,10 +64,17 @@ int wherry__inet_parse(struct wherry__inet_place *place, const struct wherry__ur
 
 /* ---- asking ---- */
 
-/* In a forked child glibc counts its threads of the parent as its own, and may leave a question to one that is not
+/* Only glibc has getaddrinfo_a(3); with another C library each question has a thread of this library's.
+ *
+ * In a forked child glibc counts its threads of the parent as its own, and may leave a question to one that is not
  * there (as of glibc 2.36: within a second of the parent's last).  So where the parent asked, the child has a thread of
  * its own ask: the only one that this library starts.  Without, the deadline would pass in vain. */
+#ifdef __GLIBC__
 static _Atomic uint64_t asker; /* the generation that asked glibc's threads */
+#endif
+#ifndef EAI_INPROGRESS
+#define EAI_INPROGRESS (-100)
+#endif
 
 /* Lives until the thread that asks is done with it, which may be after the call. */
 struct question {
@@ -76,7 +83,10 @@ struct question {
     wherry_time asked;
     bool own;         /* asked by a thread of this library's */
     _Atomic int code; /* of such a one: EAI_INPROGRESS until it is answered */
+    struct addrinfo *found; /* by such a one */
+#ifdef __GLIBC__
     struct gaicb control;
+#endif
     struct addrinfo hints;
     char host[WHERRY__INET_HOST];
 };
@@ -86,13 +96,26 @@ static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int state_of(struct question *question)
 {
-    return question->own ? atomic_load_explicit(&question->code, memory_order_acquire) : gai_error(&question->control);
+#ifdef __GLIBC__
+    if (!question->own)
+        return gai_error(&question->control);
+#endif
+    return atomic_load_explicit(&question->code, memory_order_acquire);
+}
+
+static struct addrinfo *answer_of(struct question *question)
+{
+#ifdef __GLIBC__
+    if (!question->own)
+        return question->control.ar_result;
+#endif
+    return question->found;
 }
 
 static void free_question(struct question *question)
 {
-    if (question->control.ar_result)
-        freeaddrinfo(question->control.ar_result);
+    if (answer_of(question))
+        freeaddrinfo(answer_of(question));
     free(question);
 }
 
@@ -125,8 +148,10 @@ static struct question *take_up(const char *host)
 
 static void let_go(struct question *question)
 {
+#ifdef __GLIBC__
     if (!question->own)
         gai_cancel(&question->control); /* one that waits for a thread */
+#endif
     if (state_of(question) != EAI_INPROGRESS) {
         free_question(question);
         return;
@@ -140,7 +165,7 @@ static void let_go(struct question *question)
 static void *answer(void *argument)
 {
     struct question *question = argument;
-    int code = getaddrinfo(question->host, NULL, &question->hints, &question->control.ar_result);
+    int code = getaddrinfo(question->host, NULL, &question->hints, &question->found);
     atomic_store_explicit(&question->code, code, memory_order_release);
     return NULL;
 }
@@ -162,15 +187,34 @@ static int start_thread(struct question *question)
 
 static int begin(struct question *question)
 {
+#ifdef __GLIBC__
     uint64_t nobody = 0;
     bool first = atomic_compare_exchange_strong(&asker, &nobody, question->born);
     question->own = !first && nobody != question->born;
-    if (question->own) {
-        question->code = EAI_INPROGRESS;
-        return start_thread(question);
+    if (!question->own) {
+        question->control = (struct gaicb){.ar_name = question->host, .ar_request = &question->hints};
+        struct gaicb *list[] = {&question->control};
+        return getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
     }
-    struct gaicb *list[] = {&question->control};
-    return getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+#endif
+    question->own = true;
+    question->code = EAI_INPROGRESS;
+    return start_thread(question);
+}
+
+static void sleep_on(struct question *question, struct wherry__steps *steps, wherry_time deadline)
+{
+#ifdef __GLIBC__
+    if (!question->own) {
+        struct timespec storage;
+        const struct gaicb *const waited[] = {&question->control};
+        gai_suspend(waited, 1, wherry__deadline_left(deadline, &storage));
+        return;
+    }
+#else
+    (void)question;
+#endif
+    wherry__steps_sleep(steps, deadline);
 }
 
 /* One question: 0 and it is answered; EAI_INPROGRESS: not by the deadline; or another EAI code. */
@@ -187,7 +231,6 @@ static int ask(const char *host, wherry_time deadline, struct question **ret_que
         snprintf(question->host, sizeof question->host, "%s", host);
         question->hints =
             (struct addrinfo){.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-        question->control = (struct gaicb){.ar_name = question->host, .ar_request = &question->hints};
         int code = begin(question);
         if (code != 0) {
             free(question);
@@ -199,12 +242,7 @@ static int ask(const char *host, wherry_time deadline, struct question **ret_que
         int code = state_of(question);
         if (code != EAI_INPROGRESS || wherry__deadline_passed(deadline))
             return code;
-        struct timespec storage;
-        const struct gaicb *const waited[] = {&question->control};
-        if (question->own)
-            wherry__steps_sleep(&steps, deadline);
-        else
-            gai_suspend(waited, 1, wherry__deadline_left(deadline, &storage));
+        sleep_on(question, &steps, deadline);
     }
 }
 
@@ -284,13 +322,13 @@ static bool resolve_at_once(const struct wherry__inet_place *place, bool listens
     return true;
 }
 
-static int not_resolved(const struct wherry__inet_place *place, int code, bool waited)
+static int not_resolved(const struct wherry__inet_place *place, int code, wherry_time deadline)
 {
     if (code == EAI_MEMORY)
         return wherry__fail(ENOMEM, "%s: no memory", place->name);
     if (code == EAI_INPROGRESS || code == EAI_AGAIN || code == EAI_SYSTEM)
-        return wherry__fail(waited ? ETIMEDOUT : EAGAIN, "%s: no name server says in time where \"%s\" is", place->name,
-                            place->host);
+        return wherry__fail(wherry__deadline_code(deadline), "%s: no name server says in time where \"%s\" is",
+                            place->name, place->host);
     return wherry__fail(ENOENT, "%s: the host \"%s\" is not known (%s)", place->name, place->host, gai_strerror(code));
 }
 
@@ -303,11 +341,11 @@ int wherry__inet_resolve(const struct wherry__inet_place *place, bool listens, w
         return wherry__fail(EINVAL, "%s: * is for the side that listens; say which host", place->name);
     if (resolve_at_once(place, listens, ret_list))
         return 0;
-    for (bool waited = false;; waited = true) {
+    for (;;) {
         struct question *question;
         int code = ask(place->host, deadline, &question);
         if (code == 0)
-            take_answer(ret_list, question->control.ar_result, place->port);
+            take_answer(ret_list, answer_of(question), place->port);
         code = code == 0 && ret_list->count == 0 ? EAI_NONAME : code;
         if (question)
             let_go(question);
@@ -315,9 +353,16 @@ int wherry__inet_resolve(const struct wherry__inet_place *place, bool listens, w
             return 0;
         bool passed = wherry__deadline_passed(deadline);
         if ((code != EAI_AGAIN && code != EAI_SYSTEM) || passed)
-            return not_resolved(place, code, waited || deadline != WHERRY_NOW);
+            return not_resolved(place, code, deadline);
         wherry__steps_sleep(&steps, deadline);
     }
+}
+
+bool wherry__inet_is_group(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET6)
+        return IN6_IS_ADDR_MULTICAST(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+    return IN_MULTICAST(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
 }
 
 void wherry__inet_text(const struct wherry__inet_address *address, char text[static WHERRY__INET_TEXT])

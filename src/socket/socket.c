@@ -9,10 +9,10 @@
 #include "base/sys.h"
 #include "base/why.h"
 
-int wherry__socket_new(int family, int type, bool inheritable)
+int wherry__socket_new(int family, int type, int protocol, bool inheritable)
 {
     wherry__fd_guard();
-    int fd = wherry__sys.socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = wherry__sys.socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
     int result = fd >= 0 ? (inheritable ? fd : wherry__fd_note(fd)) : -errno;
     wherry__fd_unguard();
     return result;

@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* socket(2), non-blocking and close-on-exec, noted unless inheritable.  Descriptor or -errno without a sentence. */
-int wherry__socket_new(int family, int type, bool inheritable);
+/* socket(2), non-blocking and close-on-exec, noted unless inheritable.  `protocol`: 0 but for raw sockets.  Descriptor
+ * or -errno without a sentence. */
+int wherry__socket_new(int family, int type, int protocol, bool inheritable);
 
 /* accept4(2) likewise, noted.  Descriptor or -errno. */
 int wherry__socket_accept(int fd);

@@ -101,7 +101,7 @@ static int address_init(struct address *address, const struct wherry__unix_place
 
 static int new_socket(int type, bool inheritable)
 {
-    int fd = wherry__socket_new(AF_UNIX, type, inheritable);
+    int fd = wherry__socket_new(AF_UNIX, type, 0, inheritable);
     return fd >= 0 ? fd : wherry__fail_errno(-fd, "a socket could not be made");
 }
 
@@ -110,7 +110,8 @@ static int new_socket(int type, bool inheritable)
 static int in_use(const struct wherry__unix_place *place, pid_t pid)
 {
     char who[64];
-    return wherry__fail(EADDRINUSE, "%s: %s is listening there", place->name, wherry__process_name(pid, who));
+    return wherry__fail(EADDRINUSE, "%s: %s is listening there; stop it, or take another name", place->name,
+                        wherry__process_name(pid, who));
 }
 
 static int same_file(const struct stat *a, const struct stat *b)
@@ -149,7 +150,7 @@ int wherry__unix_open_lock(const char *path, bool inheritable)
         (status.st_mode & 0777) != 0600)
         wherry__sys.fchmod(fd, 0600); /* whatever the umask took away */
     if (fd >= 0 && !inheritable)
-        wherry__fd_note(fd);
+        fd = wherry__fd_note(fd);
     wherry__fd_unguard();
     return fd >= 0 ? fd : -code;
 }
@@ -173,7 +174,7 @@ static int claim(struct wherry__unix_listener *listener, const struct wherry__un
         int result = listener->claim_fd = wherry__unix_open_lock(path, inheritable);
         if (result < 0)
             return result == -ENOENT
-                       ? wherry__fail(ENOENT, "%s: the directory does not exist", place->name)
+                       ? wherry__fail(ENOENT, "%s: the directory does not exist; make it, or name another", place->name)
                        : wherry__fail_errno(-result, "%s: %s could not be opened", place->name, path);
         if (wherry__sys.fstat(listener->claim_fd, &listener->claim_identity) != 0 ||
             !S_ISREG(listener->claim_identity.st_mode) ||
@@ -443,7 +444,7 @@ int wherry__unix_connect(const struct wherry__unix_place *place, int type, const
     int result = wherry__unix_check(place);
     if (result < 0)
         return result;
-    for (bool waited = false;; waited = true) {
+    for (;;) {
         result = try_connect(place, type, allow, ret_credentials, ret_known);
         if (result >= 0 || result == -EPERM || result == -ENOTSOCK || result == -EMFILE || result == -ENFILE)
             return result;
@@ -454,7 +455,7 @@ int wherry__unix_connect(const struct wherry__unix_place *place, int type, const
         if (result != -ENOENT && result != -ECONNREFUSED && result != -EAGAIN)
             return wherry__fail_errno(-result, "%s: could not be connected to", place->name);
         if (wherry__deadline_passed(deadline))
-            return wherry__fail(waited ? ETIMEDOUT : EAGAIN, "%s: %s", place->name,
+            return wherry__fail(wherry__deadline_code(deadline), "%s: %s", place->name,
                                 result == -EAGAIN ? "the server does not accept: its backlog is full"
                                                   : "nobody listens there; start the other side");
         wherry__steps_sleep(&steps, deadline);
@@ -474,7 +475,7 @@ int wherry__unix_pair(int ret_fds[2], int type, bool inheritable)
     wherry__fd_guard();
     int result = wherry__sys.socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) == 0 ? 0 : -errno;
     for (int i = 0; result == 0 && !inheritable && i < 2; i++)
-        wherry__fd_note(ret_fds[i]);
+        ret_fds[i] = wherry__fd_note(ret_fds[i]);
     wherry__fd_unguard();
     if (result < 0)
         return wherry__fail_errno(-result, "a socket pair could not be made");

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/naming.h"
 #include "base/holder.h"
 #include "base/sys.h"
 #include "base/time.h"
@@ -95,8 +98,6 @@ static int refuse_kind(const char *name, mode_t mode)
 
 static int no_such(const char *name, int code)
 {
-    if (code == ENOENT)
-        return wherry__fail(ENOENT, "%s: the directory does not exist", name);
     return wherry__fail_errno(code, "%s: could not be opened", name);
 }
 
@@ -184,7 +185,7 @@ static int open_or_make(struct wherry__fifo *fifo, const char *path, uint32_t mo
             return result;
         result = make_fifo(fifo, path, mode);
         if (result < 0 && result != -EEXIST) /* somebody else was quicker: look again */
-            return no_such(name, -result);
+            return wherry__naming_fail(-result, path, name);
     }
     return wherry__fail(EBUSY, "%s: comes and goes; somebody else removes it", name);
 }
@@ -200,9 +201,9 @@ int wherry__fifo_open_reader(struct wherry__fifo *fifo, const char *path, uint32
     return result;
 }
 
-static int give_up(bool waited, const char *name, const char *what)
+static int give_up(wherry_time deadline, const char *name, const char *what)
 {
-    return wherry__fail(waited ? ETIMEDOUT : EAGAIN, "%s: %s", name, what);
+    return wherry__fail(wherry__deadline_code(deadline), "%s: %s", name, what);
 }
 
 int wherry__fifo_open_existing(struct wherry__fifo *fifo, const char *path, bool inheritable, wherry_time deadline,
@@ -211,14 +212,14 @@ int wherry__fifo_open_existing(struct wherry__fifo *fifo, const char *path, bool
     struct wherry__steps steps = {0};
     fifo->fd = fifo->claim_fd = -1;
     fifo->created = false;
-    for (bool waited = false;; waited = true) {
+    for (;;) {
         int result = try_open(fifo, path, O_RDONLY, inheritable, name);
         if (result == 0)
             return wherry__pipe_claim_reading(fifo->fd, name);
         if (result != -ENOENT && result != -EINTR)
             return result;
         if (wherry__deadline_passed(deadline))
-            return give_up(waited, name, "does not exist; start the sender");
+            return give_up(deadline, name, "does not exist; start the sender");
         wherry__steps_sleep(&steps, deadline);
     }
 }
@@ -227,7 +228,6 @@ int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32
                              wherry_time deadline, const char *name)
 {
     struct wherry__steps steps = {0};
-    bool waited = false;
     fifo->fd = fifo->claim_fd = -1;
     fifo->created = false;
     for (;;) {
@@ -239,15 +239,14 @@ int wherry__fifo_open_writer(struct wherry__fifo *fifo, const char *path, uint32
             if (result == 0)
                 continue;
             if (result != -EEXIST)
-                return no_such(name, -result);
+                return wherry__naming_fail(-result, path, name);
         } else if (result != -ENOENT && result != -ENXIO && result != -EINTR) {
             return result;
         }
         if (wherry__deadline_passed(deadline))
-            return give_up(waited, name,
+            return give_up(deadline, name,
                            result == -ENXIO ? "nobody reads there; start the receiver"
                                             : "does not exist; start the receiver");
-        waited = true;
         wherry__steps_sleep(&steps, deadline);
     }
 }
@@ -272,4 +271,24 @@ void wherry__fifo_remove(const struct wherry__fifo *fifo, const char *path)
     if (fifo->created && wherry__sys.fstatat(AT_FDCWD, path, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
         now.st_dev == fifo->identity.st_dev && now.st_ino == fifo->identity.st_ino)
         wherry__sys.unlinkat(AT_FDCWD, path, 0);
+}
+
+/* Before Linux 6.18 nothing but the signal mask keeps SIGPIPE away. */
+ssize_t wherry__write_quietly(int fd, const struct iovec *parts, int count)
+{
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    ssize_t size = wherry__sys.writev(fd, parts, count);
+    int code = errno;
+    if (size < 0 && code == EPIPE && !sigismember(&pending, SIGPIPE)) {
+        static const struct timespec at_once;
+        while (sigtimedwait(&pipe_only, NULL, &at_once) < 0 && errno == EINTR)
+            ;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = code;
+    return size;
 }

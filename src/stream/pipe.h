@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <wherry/base.h>
 
 /* A pipe, non-blocking and close-on-exec; noted (base/fd.h) unless `inheritable`.  0 or -errno. */
@@ -52,5 +53,8 @@ int wherry__fifo_renew_reader(struct wherry__fifo *fifo, bool inheritable, const
 
 /* Remove the name if we made it and it still leads to what we made. */
 void wherry__fifo_remove(const struct wherry__fifo *fifo, const char *path);
+
+/* writev(2) that raises no SIGPIPE, for whatever kind of descriptor; one that was pending before stays. */
+ssize_t wherry__write_quietly(int fd, const struct iovec *parts, int count);
 
 #endif

@@ -1,8 +1,8 @@
 # tests/api/layers.py SOURCE - each file in src/ includes only what stands on its own level or above it.
 #
 # SPDX-License-Identifier: MIT
-"""The order is docs/ARCHITECTURE.md's.  Mechanism folders do not include each other, unless a comment on the line of the
-#include or on the one before it says why.  inspect needs base and the mechanisms only."""
+"""The order is docs/ARCHITECTURE.md's.  Mechanism folders do not include each other, unless a comment on the line of
+the #include or on the one before it says why.  inspect needs base, the mechanisms and the ring only."""
 import pathlib
 import re
 import sys
@@ -11,8 +11,12 @@ import tap
 
 MECHANISMS = ["storage", "sync", "stream", "queue", "socket", "signal", "process"]
 ORDER = ["base"] + MECHANISMS + ["ring", "channel", "supervise", "inspect"]
-# Public headers belong to the folder that implements them; one that is not named here belongs to the folder of its name.
+# Public headers belong to the folder that implements them; one that is not named here belongs to the folder of its
+# name.
 PUBLIC = {"base": "base", "channel": "channel", "traits": "channel", "wherry": "inspect"}
+PUBLIC |= dict.fromkeys(("lock", "map", "segment"), "storage")
+PUBLIC |= dict.fromkeys(("server",), "supervise")
+PUBLIC |= dict.fromkeys(("semaphore", "mutex", "condition", "barrier", "event", "rwlock"), "sync")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(wherry/[^>]+)>)(.*)$')
 
 
@@ -50,8 +54,8 @@ def why_not(path, src, own):
             before = lines[number - 2] if number > 1 else ""
             if "/*" not in match.group(3) and not before.rstrip().endswith("*/"):
                 yield f"{where}: {own} includes {other}, another mechanism, and no comment says why"
-        elif own == "inspect" and other not in ["base"] + MECHANISMS:
-            yield f"{where}: inspect includes {other}; it stands on base and the mechanisms only"
+        elif own == "inspect" and other not in ["base", "ring"] + MECHANISMS:
+            yield f"{where}: inspect includes {other}; it stands on base, the mechanisms and the ring only"
         elif level(other) > level(own):
             yield f"{where}: {own} includes {other}, which stands below it"
 

@@ -1,9 +1,9 @@
-# tests/api/readme.py SOURCE LIBRARY COMPILER [FLAG]... - the first programs of README.md compile as printed, fit into
-# under 30 lines together, and pass a message, whichever starts first.
+# tests/api/readme.py SOURCE LIBRARY COMPILER [FLAG]... - the programs of README.md compile as printed; the first two
+# fit into under 30 lines together, and pass a message, whichever starts first.
 #
 # SPDX-License-Identifier: MIT
-"""The sender is the first ```c block with a main() that calls wherry_channel_send(), the receiver the first with one that
-calls wherry_channel_receive()."""
+"""The sender is the first ```c block with a main() that calls wherry_channel_send(), the receiver the first with one
+that calls wherry_channel_receive()."""
 import os
 import pathlib
 import re
@@ -85,6 +85,16 @@ def main():
             build(where, "sender", pick(text, "wherry_channel_send"), library, compiler, flags)
             build(where, "receiver", pick(text, "wherry_channel_receive"), library, compiler, flags)
 
+        def others():
+            for block in blocks(text):
+                path = where / "other.c"
+                path.write_text(block)
+                result = subprocess.run(shlex.split(compiler) + ["-std=c11", "-Wall", "-Wextra", "-Werror", "-I",
+                                                                 str(SOURCE / "include"), "-fsyntax-only", str(path)],
+                                        capture_output=True, text=True)
+                if result.returncode != 0:
+                    raise tap.Failure(f"{block}\n{result.stderr}")
+
         def runs(*order):
             if not (where / "sender").exists() or not (where / "receiver").exists():
                 raise tap.Failure("not compiled")
@@ -93,6 +103,7 @@ def main():
         return tap.run([
             (f"sender and receiver take under {LIMIT} lines", lines),
             ("sender and receiver compile as printed", compiles),
+            ("each program compiles as printed", others),
             ("the message passes, receiver first", lambda: runs("receiver", "sender")),
             ("the message passes, sender first", lambda: runs("sender", "receiver")),
         ])

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-PATIENCE = 20  # seconds until a wait is a failure; nothing waits that long when all is well
+PATIENCE = 60  # seconds until a wait is a failure; nothing waits that long when all is well
 
 
 class Failure(Exception):

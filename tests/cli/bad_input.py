@@ -53,6 +53,21 @@ def test_numbers(stage):
         refuses(stage, 2, ["ask", "--type", kind, "fifo:./x"], "--type")
 
 
+def test_text_instead_of_a_file(stage):
+    """send and segment create, given a text and a size where a FILE is meant: the line says how it is done"""
+    refuses(stage, 1, ["send", "unix:./inbox", "hello"], "hello: No such file",
+            r"name of a FILE: printf hello \| wherry")
+    refuses(stage, 1, ["segment", "create", "posix-shm:/wherry-none", "4096"], "4096: No such file",
+            "-s 4096$")
+    same(os.path.exists("/dev/shm/wherry-none"), False, "a segment")
+
+
+def test_five_descriptors(stage):
+    """echo with five descriptors and no more: the line says which limit it is"""
+    process = stage.run("sh", "-c", 'ulimit -n 5; exec "$0" echo tcp://127.0.0.1:0', stage.wherry, code=1)
+    one_line(process, r"no descriptor to wait on \(ulimit -n\): Too many open files$")
+
+
 def test_types_that_cannot_be(stage):
     """a type that the transport cannot carry is found before anybody is waited for"""
     for kind in ("-1", "4294967296"):
@@ -114,8 +129,21 @@ def test_unknown_schemes_and_options(stage):
         refuses(stage, 2, [verb, "-w1s", "unix:./x?colour=red"], '"colour"', "unknown")
     refuses(stage, 2, ["relay", "-w1s", "carrier-pigeon:./x", "unix:./y"], "carrier-pigeon")
     refuses(stage, 2, ["relay", "-w1s", "fifo:./x?colour=red", "unix:./y"], '"colour"')
-    refuses(stage, 2, ["recv", "-w1s", "pipe:"], "wherry_channel_pair")
-    refuses(stage, 2, ["recv", "-w1s", "socketpair:"], "wherry_channel_pair")
+    refuses(stage, 2, ["recv", "-w1s", "pipe:"], "programs meet at unix: and fifo:")
+    refuses(stage, 2, ["recv", "-w1s", "socketpair:"], "programs meet at unix: and fifo:")
+
+
+def test_ends_are_for_programs(stage):
+    """report_ends, which needs somebody who lets each peer go, is not for the command"""
+    for words in (["recv", "unix:./s?report_ends=1"], ["echo", "unix:./s?frame=line&report_ends=1"],
+                  ["relay", "unix:./s?report_ends=1", "unix:./t"],
+                  ["relay", "unix:./t", "unix:./s?listen&report_ends=1"]):
+        refuses(stage, 2, words, "report_ends", "program")
+
+
+def test_largest_capacity(stage):
+    """a capacity that is too large: the sentence says what is not"""
+    refuses(stage, 2, ["recv", "unix:./s?capacity=2G&mode=0600"], r'\("2G"\)', "less than 2G")
 
 
 def test_control_characters_in_urls(stage):
@@ -205,6 +233,8 @@ def test_no_such_directory(stage):
 def test_bad_descriptors(stage):
     """descriptors that are closed, or open in the wrong direction"""
     refuses(stage, 1, ["recv", "fd:99"], "99")
+    for fd in range(3, 8):  # where a descriptor of the command's own might be
+        refuses(stage, 1, ["recv", "-w1s", f"fd:{fd}"], f"descriptor {fd} is not open")
     with open(os.devnull, "wb") as sink:
         process = stage.run_wherry("recv", f"fd:{sink.fileno()}", code=1, pass_fds=[sink.fileno()])
     one_line(process, "fd:")
@@ -262,7 +292,7 @@ def test_a_line_without_end(stage):
     """a line over max_message that a raw client types"""
     process = talk_at(stage, b"x" * 200000, "unix:./s?frame=line&max_message=64k")
     same(process.popen.returncode, 1, "the exit code")
-    losses(process, "1 message was dropped (torn, foreign or too long), 1 peer was refused")
+    losses(process, "1 message was dropped (torn, foreign, duplicate or too long), 1 peer was refused")
     one_line(process, "64|65536")
 
 
@@ -270,7 +300,7 @@ def test_a_torn_record(stage):
     """a fixed record that its writer left half done"""
     process = talk_at(stage, b"12345678123", "unix:./s?frame=fixed:4", "--raw")
     same(process.out, b"12345678", "what was whole")
-    losses(process, "1 message was dropped (torn, foreign or too long)")
+    losses(process, "1 message was dropped (torn, foreign, duplicate or too long)")
 
 
 # ---- standard output and input ----
@@ -338,7 +368,8 @@ def test_closed_descriptors_are_not_taken(stage):
     """with all standard descriptors closed, no socket takes their place"""
     stage.fifo("in")
     with stage.listen("s") as server:
-        send = stage.start("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stage.wherry, "send", "unix:./s?frame=line", "in")
+        send = stage.start("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stage.wherry, "send", "unix:./s?frame=line",
+                           "in")
         feed = os.open(stage.path / "in", os.O_WRONLY)
         link, _ = server.accept()
         with link:

@@ -180,3 +180,56 @@ def test_an_inherited_socket(stage):
         near.shutdown(socket.SHUT_WR)
         same(near.recv(100), b"", "the end")
     echo.end()
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def test_workers(stage):
+    """echo --workers: several processes answer, a killed one is replaced, SIGTERM drains and the exit code is 0"""
+    echo = stage.start_wherry("echo", "--workers", "3", "unix:./s")
+    stage.wait_listening("s")
+    pid = echo.popen.pid
+    run.wait_for(lambda: len(children_of(pid)) == 3, "three workers")
+    clients = [stage.connect("s") for _ in range(9)]
+    converse(clients, [random.Random(i).randbytes(20_000) for i in range(9)])
+    victim = children_of(pid)[0]
+    os.kill(victim, signal.SIGKILL)
+    echo.read(lambda: b"\n" in echo.err, "the line")
+    run.wait_for(lambda: len(children_of(pid)) == 3 and victim not in children_of(pid), "the next worker")
+    same(stage.run_wherry("ask", "unix:./s?frame=raw", "still there?").out, b"still there?\n")
+    clients.append(stage.connect("s"))
+    clients[-1].sendall(b"the last")
+    same(clients[-1].recv(100), b"the last")
+    echo.signal(signal.SIGTERM)
+    run.one_line(echo.end(0), "was killed by signal 9")
+    same(os.path.exists(stage.path / "s"), False, "whether the socket is still there")
+    for client in clients:
+        client.close()
+
+
+def test_workers_hear_out_who_waits_at_the_end(stage):
+    """workers that leave connections to each other at the moment of SIGTERM accept them all the same"""
+    for _ in range(3):
+        echo = stage.start_wherry("echo", "--workers", "2", "unix:./s")
+        stage.wait_listening("s")
+        clients = [stage.connect("s") for _ in range(60)]
+        for client in clients:
+            client.sendall(b"question")
+        echo.popen.send_signal(signal.SIGTERM)
+        for i, client in enumerate(clients):
+            client.settimeout(run.PATIENCE)
+            same(client.recv(100), b"question", f"client {i} of {len(clients)}")
+            client.close()
+        echo.end(0)
+
+
+def test_workers_that_cannot_be(stage):
+    """echo --workers says what is wrong with its number, its URL and -w"""
+    for words, code, text in [(["--workers", "0", "unix:./s"], 2, "--workers"),
+                              (["--workers", "x", "unix:./s"], 2, "--workers"),
+                              (["--workers", "2", "-w", "1s", "unix:./s"], 2, "--timeout"),
+                              (["--workers", "2", "shm://s"], 1, "a server listens at")]:
+        run.one_line(stage.run_wherry("echo", *words, code=code), text)

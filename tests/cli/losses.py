@@ -1,4 +1,5 @@
-# tests/cli/losses.py - what was lost, torn, refused or never sent is said; and what ends when something is full or lacking.
+# tests/cli/losses.py - what was lost, torn, refused or never sent is said; and what ends when something is full or
+# lacking.
 #
 # SPDX-License-Identifier: MIT
 import os
@@ -18,7 +19,7 @@ from run import losses, one_line, same
 def test_losses_are_said(stage):
     """recv says at the end how many messages were dropped and how many peers refused, whatever the exit code"""
     for url, data, losses in (
-            ("unix:./s?frame=fixed:4", b"12345678123", "1 message was dropped (torn, foreign or too long)"),
+            ("unix:./s?frame=fixed:4", b"12345678123", "1 message was dropped (torn, foreign, duplicate or too long)"),
             ("unix:./s?frame=fixed:4", b"12345678", None)):
         recv = stage.start_wherry("recv", "-q", "--raw", url)
         stage.wait_listening("s")
@@ -90,7 +91,7 @@ def test_more_senders_than_descriptors(stage):
 
 
 def test_no_end_while_others_wait(stage):
-    """h54: all who were accepted go and never said anything: that is not the end, since others could not be accepted before"""
+    """h54: all who were accepted go and never said anything: that is not the end, since others were not accepted yet"""
     recv = stage.start_poor("recv", "unix:./s?frame=line")
     stage.wait_listening("s")
     clients = [stage.connect("s") for _ in range(40)]
@@ -125,7 +126,7 @@ def talk(stage, data, name="s"):
 
 
 def test_a_last_record_without_its_end(stage):
-    """a last record without its delimiter is printed with one, and counted; with --raw it is as it came, and --json marks it"""
+    """a last record without its delimiter is printed with one, and counted; --raw has it as it came, --json marks it"""
     for flags, frame, data, wanted in (
             ([], "line", b"one\ntwo", b"one\ntwo\n"), (["-0"], "nul", b"one\0two", b"one\0two\0"),
             (["--raw"], "line", b"one\ntwo", b"onetwo"), (["--raw"], "nul", b"one\0two", b"onetwo")):
@@ -142,7 +143,8 @@ def test_torn_records_are_not_joined(stage):
     """half a line of one peer and a line of the next do not become one line"""
     recv = stage.start_wherry("recv", "--keep", "unix:./s?frame=line")
     stage.wait_listening("s")
-    for words, so_far in ((b"half", b"half\n"), (b"whole\n", b"half\nwhole\n"), (b"a\nquarter", b"half\nwhole\na\nquarter\n")):
+    for words, so_far in ((b"half", b"half\n"), (b"whole\n", b"half\nwhole\n"),
+                          (b"a\nquarter", b"half\nwhole\na\nquarter\n")):
         talk(stage, words)
         same(recv.read_out(len(so_far)), so_far)
     losses(recv.stop(), "2 last records came without their delimiter")
@@ -162,7 +164,8 @@ def test_relay_says_what_was_torn(stage):
         for process in (relay, recv):
             process.stop()
         first, last = relay.err.decode().splitlines()
-        same(first, "wherry: unix:./from?frame=line: a last record came without its delimiter; it is sent on like a whole one")
+        same(first,
+             "wherry: unix:./from?frame=line: a last record came without its delimiter; it is sent on like a whole one")
         same(last, "wherry: 2 last records came without their delimiters, and were sent on like whole ones")
         same(recv.err, b"", "what recv says")
 
@@ -210,7 +213,7 @@ def test_relay_without_descriptors(stage):
 
 
 def test_a_listening_send_without_descriptors(stage):
-    """a listening send with more receivers than descriptors: those who are there get all, and a line says what is lacking"""
+    """a listening send with more receivers than descriptors: who is there gets all, and a line says what is lacking"""
     lines = b"".join(b"%06d %s\n" % (i, b"x" * 2000) for i in range(4000))
     stage.write("lines", lines)
     for flags in ([], ["--raw"]):

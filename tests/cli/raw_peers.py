@@ -1,4 +1,5 @@
-# tests/cli/raw_peers.py - raw programs at the other end of the command: cat, the shell, socat, nc, and C of system calls.
+# tests/cli/raw_peers.py - raw programs at the other end of the command: cat, the shell, socat, nc, and C of system
+# calls.
 #
 # SPDX-License-Identifier: MIT
 import os

@@ -16,7 +16,8 @@ LINES = b"".join(b"line %d of the text\n" % i for i in range(20000))
 
 def wait_accepted(stage, name, count):
     """Until so many connections to the socket of this name are accepted."""
-    run.wait_for(lambda: sum(1 for r in stage.unix_sockets(name) if r[5] == "03") >= count, f"{count} connections to {name}")
+    run.wait_for(lambda: sum(1 for r in stage.unix_sockets(name) if r[5] == "03") >= count,
+                 f"{count} connections to {name}")
 
 
 # ---- one way ----
@@ -190,7 +191,8 @@ def test_receiver_dies(stage):
     stage.mine("to.lock")
     send.write(b"two\n")
     relay.end(1)
-    same([line.split(b": ")[1] for line in relay.err.splitlines()], [b"unix:./to"] * relay.err.count(b"\n"), "who is blamed")
+    same([line.split(b": ")[1] for line in relay.err.splitlines()], [b"unix:./to"] * relay.err.count(b"\n"),
+         "who is blamed")
     if b"nobody is left to receive" not in relay.err:
         raise run.tap.Failure(repr(relay.err))
     send.shut()

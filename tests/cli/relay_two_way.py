@@ -34,7 +34,8 @@ def test_two_way_ends(stage):
     relay = stage.start_wherry("relay", "unix:./front?frame=raw", "unix:./back?frame=raw")
     stage.wait_listening("front")
     data = random.Random(5).randbytes(2 << 20)
-    same(stage.run_wherry("ask", "--all", "--raw", "-w20s", "unix:./front", input=data).out == data, True, "the answers")
+    same(stage.run_wherry("ask", "--all", "--raw", "-w20s", "unix:./front", input=data).out == data, True,
+         "the answers")
     relay.end()
     server.end()
 

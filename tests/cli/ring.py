@@ -107,7 +107,8 @@ def test_stat_refuses(stage):
     one_line(stage.run_wherry("stat", "shm://a/b", code=2), "no slash")
     one_line(stage.run_wherry("recv", "shm://", code=2), "names no ring")
     one_line(stage.run_wherry("recv", url + "?capacity=5000", code=2), "power of two")
-    one_line(stage.run_wherry("send", "-w", "0.1", url, input=b"x\n", code=3), "there is no such ring; start the receiver")
+    one_line(stage.run_wherry("send", "-w", "0.1", url, input=b"x\n", code=3),
+             r"there is no such ring; start the receiver \(a ring is of one user; share= lets another in\)$")
     directory = f"/dev/shm/wherry-{os.geteuid()}"
     os.makedirs(directory, 0o700, exist_ok=True)
     path = os.path.join(directory, url.split("//")[1])

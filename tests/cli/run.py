@@ -1,8 +1,9 @@
 # tests/cli/run.py CASES.py WHERRY HELPERS - runs the cases of one file against the command, and prints TAP.
 #
 # SPDX-License-Identifier: MIT
-"""A case is a function test_... of CASES.py that takes a Stage; its docstring is its name.  Each runs in an empty directory
-of its own.  Afterwards no process may be left, and no file but those that the case said it would make (stage.mine)."""
+"""A case is a function test_... of CASES.py that takes a Stage; its docstring is its name.  Each runs in an empty
+directory of its own.  Afterwards no process may be left, and no file but those that the case said it would make
+(stage.mine)."""
 import ctypes
 import fcntl
 import importlib.util
@@ -70,7 +71,8 @@ class Process:
             if not self._streams():
                 raise tap.Failure(f"{self}: ended before {what}: {self.out[-300:]!r} {self.err[-300:]!r}")
             if not self._pump(until):
-                raise tap.Failure(f"{self}: waited {PATIENCE} s for {what}; so far {self.out[-300:]!r} {self.err[-300:]!r}")
+                raise tap.Failure(f"{self}: waited {PATIENCE} s for {what}; so far "
+                                  f"{self.out[-300:]!r} {self.err[-300:]!r}")
 
     def read_out(self, size):
         self.read(lambda: len(self.out) >= size, f"{size} bytes")
@@ -202,7 +204,8 @@ class Stage:
         return [r for r in rows if len(r) == 8 and r[7].rsplit("/", 1)[-1] == name and r[6] in ours]
 
     def wait_listening(self, name):
-        """Until a program listens on a socket of this path (or @name), or has bound one of a kind that does not listen."""
+        """Until a program listens on a socket of this path (or @name), or has bound one of a kind that does not
+        listen."""
         def listening():
             return any(r[4] == "0002" or int(r[3], 16) & 0x10000 for r in self.unix_sockets(name))
         wait_for(listening, f"a socket {name} that listens")
@@ -323,8 +326,8 @@ def read_all(client):
 
 
 def fill(client, data=None):
-    """Send `data`, or x for ever, without reading, until the kernel takes no more for 100 ms or the connection is cut: the
-    bytes sent, and whether it was cut.  That a program has stopped reading shows in nothing but time."""
+    """Send `data`, or x for ever, without reading, until the kernel takes no more for 100 ms or the connection is cut:
+    the bytes sent, and whether it was cut.  That a program has stopped reading shows in nothing but time."""
     client.setblocking(False)
     sent, idle, pause = 0, 0, select.poll()
     while idle < 50:
@@ -372,6 +375,19 @@ def losses(process, said):
     process.err = b"".join(before)
 
 
+def lslocks(stage, columns):
+    """What it lists.  Who waits for a lease to be given back has no file yet; while there is one on the host, lslocks
+    cannot parse the list of locks."""
+    said = []
+
+    def listed():
+        said.append(stage.run("lslocks", "--json", "--notruncate", "-o", columns, code=None))
+        return said[-1].popen.returncode == 0 or b"<none>" not in said[-1].err
+    wait_for(listed, "lslocks to parse the list of locks")
+    same(said[-1].popen.returncode, 0, said[-1].err)
+    return json.loads(said[-1].out or '{"locks": []}')["locks"]
+
+
 def json_lines(data):
     return [json.loads(line) for line in data.decode().splitlines()]
 
@@ -380,7 +396,8 @@ def main():
     cases, wherry, helpers = sys.argv[1:4]
     only = sys.argv[4:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # or nohup(1) would be handed on to the command
+    # or nohup(1) would be handed on to the command
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     sys.modules["run"] = sys.modules["__main__"]  # what the cases import

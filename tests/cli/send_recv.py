@@ -121,7 +121,8 @@ def test_half_a_line_waits(stage):
 
 def test_json(stage):
     """--json: peer, type, time, size, and data or data_b64"""
-    payloads = [b"plain", "gr\u00fc\u00dfe".encode(), b"", b"\xff\xfe", b"esc\x1b[31m \x7f \xc2\x9b", b"\"\\/", b"\xed\xa0\x80"]
+    payloads = [b"plain", "gr\u00fc\u00dfe".encode(), b"", b"\xff\xfe", b"esc\x1b[31m \x7f \xc2\x9b", b"\"\\/",
+                b"\xed\xa0\x80"]
     recv = stage.start_wherry("recv", "-J", "unix:./s")
     send = stage.run_wherry("send", "--type=7", "unix:./s", input=b"\n".join(payloads))
     lines = json_lines(recv.end().out)
@@ -240,7 +241,7 @@ def said_as_sent(process, *patterns):
 
 
 def test_a_timeout_says_what_was_sent(stage):
-    """send -w in mid-run: how many messages went out whole; one that was begun is not counted, and said to be cut off"""
+    """send -w in mid-run: how many messages went out whole; one that was begun is not counted, but said to be cut"""
     stage.write("small", b"".join(b"line %d\n" % i for i in range(300_000)))
     stage.write("big", (b"x" * 99_999 + b"\n") * 30)
     stage.write("one", b"x" * 1_000_000 + b"\n")

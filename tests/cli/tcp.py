@@ -7,6 +7,7 @@ import http.server
 import os
 import re
 import socket
+import struct
 import subprocess
 import threading
 
@@ -257,3 +258,121 @@ def test_port_0(stage):
     quiet = stage.start_wherry("recv", "tcp://:0")
     stage.wait_asleep(quiet)
     same(quiet.stop().err, b"", "standard error")
+
+
+# ---- sockets that were made elsewhere ----
+
+def listening_socket():
+    """A socket that listens, for a program to inherit."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    return server
+
+
+def client_of(server):
+    client = socket.create_connection(server.getsockname())
+    client.settimeout(run.PATIENCE)
+    return client
+
+
+def start_at(stage, server, *words):
+    """The command with this socket, which `fd:@` among the words stands for."""
+    fd = server.fileno()
+    return stage.start_wherry(*(word.replace("fd:@", f"fd:{fd}") for word in words), pass_fds=[fd])
+
+
+def test_echo_at_a_listening_descriptor(stage):
+    """echo on a descriptor that listens serves one client after another, as on tcp:"""
+    with listening_socket() as server:
+        echo = start_at(stage, server, "echo", "fd:@")
+        for word in (b"one", b"two"):
+            with client_of(server) as client:
+                client.sendall(word)
+                client.shutdown(socket.SHUT_WR)
+                same(run.read_all(client), word)
+            stage.wait_asleep(echo)
+        echo.stop()
+
+
+def test_recv_at_a_listening_descriptor(stage):
+    """recv --keep on a descriptor that listens goes on after the end of the senders"""
+    with listening_socket() as server:
+        recv = start_at(stage, server, "recv", "--keep", "fd:@?frame=line")
+        for word, size in ((b"one\n", 4), (b"two\n", 8)):
+            with client_of(server) as client:
+                client.sendall(word)
+            recv.read_out(size)
+            stage.wait_asleep(recv)
+        same(recv.stop().out, b"one\ntwo\n")
+
+
+def test_relay_at_a_listening_descriptor(stage):
+    """relay from a descriptor that listens: each peer has a connection of its own, and gets its own answers"""
+    with listening_socket() as server:
+        echo = stage.start_wherry("echo", "unix:./back")
+        relay = start_at(stage, server, "relay", "--keep", "fd:@?frame=raw", "unix:./back?frame=raw")
+        stage.wait_listening("back")
+        for turn in range(2):
+            clients = [client_of(server) for _ in range(3)]
+            for i, client in enumerate(clients):
+                client.sendall(b"%d of turn %d" % (i, turn))
+            for i, client in enumerate(clients):
+                same(client.recv(100), b"%d of turn %d" % (i, turn), f"the answer of client {i}")
+            for client in clients:
+                client.close()
+            stage.wait_asleep(relay)
+        for process in (relay, echo):
+            process.stop()
+
+
+def test_a_reset_at_a_descriptor(stage):
+    """recv on a descriptor that is a TCP connection: one that is reset is no end in order"""
+    for reset in (False, True):
+        with listening_socket() as server:
+            client = client_of(server)
+            link, _ = server.accept()
+            with link:
+                recv = start_at(stage, link, "recv", "fd:@?frame=line")
+            client.sendall(b"whole\n")
+            recv.read_out(6)
+            if reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            recv.end(1 if reset else 0)
+            same(b"Connection reset" in recv.err, reset, "the sentence")
+
+
+def test_relay_ends_one_whose_server_has_no_end(stage):
+    """relay to where no end is seen: a client that ended gets what comes back soon, and is let go; the relay ends"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(run.PATIENCE)
+        relay = stage.start_wherry("relay", "-v", "tcp://:0?frame=raw", f"udp://127.0.0.1:{server.getsockname()[1]}")
+        with socket.create_connection(("127.0.0.1", port_of(relay))) as client:
+            client.settimeout(run.PATIENCE)
+            client.sendall(b"a question")
+            client.shutdown(socket.SHUT_WR)
+            question, asker = server.recvfrom(100)
+            server.sendto(question + b" and an answer", asker)
+            same(run.read_all(client), b"a question and an answer")
+        relay.end()
+        near, far = socket.socketpair()
+        relay = stage.start_wherry("relay", f"fd:{far.fileno()}?frame=raw",
+                                   f"udp://127.0.0.1:{server.getsockname()[1]}", pass_fds=[far.fileno()])
+        far.close()
+        with near:
+            near.sendall(b"a question")
+            near.shutdown(socket.SHUT_WR)
+            same(server.recv(100), b"a question")
+            relay.end()
+
+
+def test_a_port_that_was_given_is_named_once(stage):
+    """what went wrong at a port that the kernel chose begins with that port, and does not say port 0 as well"""
+    recv = stage.start_wherry("recv", "-v", "tcp://:0")
+    port = port_of(recv)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        recv.end(1)
+    same(re.findall(rb"^wherry: (.*): the peer sent", recv.err, re.M), [b"tcp://:%d" % port])

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 
-import run
 import tap
 from run import one_line, same
 from tap import PATIENCE, wait_for

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 import json
 import os
+import pathlib
 import pty
 import random
 import re
@@ -45,7 +46,8 @@ def test_control_bytes_on_a_terminal(stage):
 def test_progress_on_a_terminal(stage):
     """no progress line for short work; a summary with -v; nothing with -q"""
     stage.write("text", b"one\ntwo\n")
-    for flags, wanted in (([], rb""), (["-v"], rb"wherry: 2 messages sent, 6 B in .* messages/s.*\n"), (["-q", "-v"], rb"")):
+    for flags, wanted in (([], rb""), (["-v"], rb"wherry: 2 messages sent, 6 B in .* messages/s.*\n"),
+                          (["-q", "-v"], rb"")):
         recv = stage.start_wherry("recv", "unix:./s")
         _, got = on_terminal(stage, stage.wherry, "send", *flags, "unix:./s", "text")
         recv.end()
@@ -73,7 +75,7 @@ def test_long_work_on_a_terminal(stage):
 
 
 def test_waiting_where_no_directory_is(stage):
-    """who waits for an address in a directory that does not exist says so: on a terminal, with -v, and after a second"""
+    """who waits for an address in a directory that is not there says so: on a terminal, with -v, and after a second"""
     stage.write("text", b"x\n")
     line = rb"wherry: waiting for %s:\./no/such/x(?:\?connect)?: the directory \./no/such does not exist\n"
     late = rb"wherry: %s:\./no/such/x(?:\?connect)?: nobody is there: the directory \./no/such does not exist; .*\n"
@@ -99,8 +101,8 @@ def test_waiting_where_no_directory_is(stage):
 def test_names_of_missing_directories(stage):
     """the missing directory as the URL means it; none where it exists or where there is none"""
     stage.write("text", b"x\n")
-    for url, directory in (("unix:///nowhere/x", "/nowhere"), ("unix:/nowhere/deep/x", "/nowhere/deep"), ("unix:no/x", "no"),
-                           ("unix:./n%6f/%3Fx?frame=line", "./no"), ("fifo:./no//x", "./no/"),
+    for url, directory in (("unix:///nowhere/x", "/nowhere"), ("unix:/nowhere/deep/x", "/nowhere/deep"),
+                           ("unix:no/x", "no"), ("unix:./n%6f/%3Fx?frame=line", "./no"), ("fifo:./no//x", "./no/"),
                            ("unix:./x", None), ("unix:x", None), ("unix:/x-nobody-has", None), ("unix:@no/such", None)):
         text = stage.run_wherry("send", "-vw.15", url, "text", code=3).err.decode()
         said = re.findall(r"waiting for (.*): the directory (.*) does not exist", text)
@@ -137,8 +139,21 @@ def test_ask_without_an_answer(stage):
     """ask: a server that closes without an answer"""
     recv = stage.start_wherry("recv", "-c1", "unix:./s?frame=raw")
     stage.wait_listening("s")
-    one_line(stage.run_wherry("ask", "unix:./s", "x", code=1), r"unix:\./s", "without a reply")
+    one_line(stage.run_wherry("ask", "unix:./s", "x", code=1), r"unix:\./s", "without a reply; ask sends raw bytes: .*"
+             r"'\?frame=length'$")
     recv.end()
+
+
+def test_ask_of_a_library_server(stage):
+    """ask: a server of the library's framing: the hint at frame=length, with which it answers"""
+    echo = stage.start_wherry("echo", "unix:./s?frame=length")
+    stage.wait_listening("s")
+    one_line(stage.run_wherry("ask", "-w.2", "unix:./s", "x", code=3),
+             r"no reply came in time; ask .*'\?frame=length'$")
+    same(stage.run_wherry("ask", "unix:./s?frame=length", "x").out, b"x\n")
+    one_line(stage.run_wherry("ask", "-w.2", "unix:./s?frame=nul", "x", code=3), "no reply came in time$")
+    echo.signal(signal.SIGINT)
+    echo.end(None)
 
 
 def test_ask_all(stage):
@@ -152,8 +167,8 @@ def test_ask_all(stage):
 
 def test_ask_echo(stage):
     """ask and echo over every scheme that goes both ways, in every framing"""
-    for url in ("unix:./a", "unix:./b?frame=length", "unix:./c?frame=line", "unix:./d?frame=nul", "unix:./e?frame=fixed:5",
-                "unix+seqpacket:./f", "unix+dgram:./g"):
+    for url in ("unix:./a", "unix:./b?frame=length", "unix:./c?frame=line", "unix:./d?frame=nul",
+                "unix:./e?frame=fixed:5", "unix+seqpacket:./f", "unix+dgram:./g"):
         echo = stage.start_wherry("echo", url)
         for _ in range(3):
             same(stage.run_wherry("ask", url, "hello").out, b"hello\n", url)
@@ -212,12 +227,57 @@ def test_transports_on_a_terminal(stage):
         same(word in got, True, f"{word} in one piece")
 
 
+def test_tables_of_both_kinds(stage):
+    """a table in a pipe is drawn as on a wide terminal: empty cells, numbers last, no rows, names that are no text"""
+    wide = {**os.environ, "COLUMNS": "1000"}
+    for name in ("plain", "gr\u00fcn \\x41 \t.", "100%"):
+        stage.write(name, b"")
+        with open(stage.path / name):
+            for columns in ("COMMAND,PID,FD", "FD,THREAD,LENGTH,START", "OBJECT,HOW,TYPE", "START", "OBJECT,LENGTH"):
+                for more in ([], ["-n"]):
+                    words = [*more, "-o", columns, name]
+                    shown = on_terminal(stage, stage.wherry, "who", *words, env=wide)[1]
+                    kept = b"".join(line + b"\n" for line in shown.splitlines() if not line.startswith(b"wherry: "))
+                    same(stage.run_wherry("who", *words, code=None).out, kept, " ".join(words))
+    same(stage.run_wherry("who", "-o", "PID", "plain", code=None).out, b"")
+
+
+def listed_verbs(stage):
+    """The verbs of --help: two in a line, the second in column 40."""
+    lines = [line for line in stage.run_wherry("-h").out.decode().splitlines() if line.startswith("  ")]
+    return [part.split()[0] for line in lines for part in (line[:40], line[40:]) if part]
+
+
+def test_help_on_a_screen(stage):
+    """--help fits a terminal of 80 by 24, prompt included; every verb has a page, and stands in one of four groups"""
+    lines = stage.run_wherry("--help").out.decode().splitlines()
+    same(len(lines) <= 23, True, "its lines")
+    same(max(len(line) for line in lines) <= 80, True, "its width")
+    same(len([line for line in lines if line.endswith(":")]), 4, "groups")
+    verbs = listed_verbs(stage)
+    pages = pathlib.Path(os.environ["WHERRY_SOURCE"]).glob("docs/man/wherry-*.1.scd")
+    same(sorted(verbs), sorted(page.name[len("wherry-"):-len(".1.scd")] for page in pages), "verbs")
+    same([line for line in lines if line.startswith("  ") and line[38:40].strip()], [], "lines that run together")
+
+
+def test_the_verb_that_was_meant(stage):
+    """an unknown verb: the nearest is named, or none when none is near"""
+    for wrong, meant in (("lsit", "ls"), ("list", "ls"), ("sned", "send"), ("resv", "recv"), ("seg", "segment"),
+                         ("transprot", "transports"), ("Kill", "kill"), ("dcotor", "doctor"), ("sgnals", "signals")):
+        for words in ([wrong], ["help", wrong]):
+            one_line(stage.run_wherry(*words, code=2), f"there is no verb \"{wrong}\"; did you mean '{meant}'\\?")
+    for wrong in ("", "x", "frobnicate", "a" * 300, "\x1b[31m"):
+        one_line(stage.run_wherry(wrong, code=2), r'there is no verb ".*"; try \'wherry --help\'')
+    for verb in listed_verbs(stage):
+        twice = verb[0] + verb
+        one_line(stage.run_wherry(twice, code=2), f"there is no verb \"{twice}\"; did you mean '{verb}'\\?")
+
+
 def test_help(stage):
     """help of every verb: exit codes and an example; the version"""
     same(stage.run_wherry("--help").out, stage.run_wherry("help").out)
-    verbs = [line.split()[0] for line in stage.run_wherry("-h").out.decode().splitlines() if line.startswith("  ")]
-    same(verbs[:7], ["send", "recv", "relay", "echo", "ask", "stat", "transports"])
-    for verb in verbs[:-1]:
+    verbs = listed_verbs(stage)
+    for verb in verbs:
         text = stage.run_wherry(verb, "--help").out
         same(text, stage.run_wherry("help", verb).out, f"help {verb}")
         for word in (b"Usage: wherry " + verb.encode(), b"Exit codes:", b"Examples:", b"--timeout"):
@@ -239,7 +299,8 @@ def test_color_is_accepted(stage):
 def test_signals_end_cleanly(stage):
     """SIGINT, SIGTERM and SIGHUP end every verb with 128+N and remove what it made"""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        for words in (["recv", "unix:./s"], ["recv", "unix+dgram:./s"], ["echo", "unix:./s"], ["relay", "unix:./s", "unix:./t"]):
+        for words in (["recv", "unix:./s"], ["recv", "unix+dgram:./s"], ["echo", "unix:./s"],
+                      ["relay", "unix:./s", "unix:./t"]):
             process = stage.start_wherry(*words)
             stage.wait_listening("s")
             stage.wait_asleep(process)
@@ -271,8 +332,8 @@ def test_signals_end_waits(stage):
         process.signal(signal.SIGINT)
         process.end(128 + 2)
 
-    for words in (["send", "unix:./s", "/dev/null"], ["send", "fifo:./f", "/dev/null"], ["ask", "unix:./s", "x", "-w1d"],
-                  ["recv", "unix:./s?connect"]):
+    for words in (["send", "unix:./s", "/dev/null"], ["send", "fifo:./f", "/dev/null"],
+                  ["ask", "unix:./s", "x", "-w1d"], ["recv", "unix:./s?connect"]):
         process = stage.start_wherry(*words)
         stage.wait_asleep(process)
         run.wait_for(lambda p=process: run.catches(p, signal.SIGINT), "the handler")
@@ -310,7 +371,8 @@ def test_signals_in_every_wait(stage):
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         for words in (["send", "unix:./s", "/dev/null"], ["send", "unix+seqpacket:./s", "/dev/null"],
-                      ["send", "unix+dgram:./s", "/dev/null"], ["send", "fifo:./s", "/dev/null"], ["ask", "unix:./s", "x"],
+                      ["send", "unix+dgram:./s", "/dev/null"], ["send", "fifo:./s", "/dev/null"],
+                      ["ask", "unix:./s", "x"],
                       ["recv", "unix:./s?connect"], ["recv", "fifo:./s?connect"], ["echo", "unix:./s?connect"],
                       ["relay", "unix:./s?connect", "unix:./t"]):
             quietly(words, number)
@@ -318,9 +380,11 @@ def test_signals_in_every_wait(stage):
                       ["recv", "-w1d", "unix:./s"], ["echo", "unix:./s"],
                       ["echo", "unix+seqpacket:./s"], ["echo", "unix+dgram:./s"],
                       ["relay", "unix:./s", "unix:./t"], ["relay", "--one-way", "unix:./s", "unix:./t"],
-                      ["relay", "unix+dgram:./s", "fifo:./t"], ["relay", "--keep", "unix:./t?listen", "unix:./s?listen"]):
+                      ["relay", "unix+dgram:./s", "fifo:./t"],
+                      ["relay", "--keep", "unix:./t?listen", "unix:./s?listen"]):
             quietly(words, number, lambda _: stage.wait_listening("s"))
-        for words in (["recv", "fifo:./s"], ["recv", "--keep", "fifo:./s?frame=line"], ["relay", "fifo:./s", "unix:./t"]):
+        for words in (["recv", "fifo:./s"], ["recv", "--keep", "fifo:./s?frame=line"],
+                      ["relay", "fifo:./s", "unix:./t"]):
             quietly(words, number, lambda process: (stage.wait_path("s"), stage.wait_opened(process, "s")))
         quietly(["ask", "unix:./s"], number, stdin=subprocess.PIPE)
         quietly(["send", "unix:./s?listen"], number, lambda _: stage.wait_listening("s"), stdin=subprocess.PIPE)

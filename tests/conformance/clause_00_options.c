@@ -107,7 +107,7 @@ CASE(00, options_without_a_use_are_refused)
         const char *query, *name;
     } table[] = {
         {WHERRY__OPTION_FRAME, "?frame=line", "frame"},
-        {WHERRY__OPTION_CAPACITY, "?capacity=64k", "capacity"},
+        {WHERRY__OPTION_CAPACITY, "?capacity=16k", "capacity"},
         {WHERRY__OPTION_MODE, "?mode=0600", "mode"},
         {WHERRY__OPTION_BACKLOG, "?backlog=5", "backlog"},
         {WHERRY__OPTION_WRITERS, "?writers=1", "writers"},

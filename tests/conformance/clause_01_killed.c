@@ -77,7 +77,8 @@ static void kill_in_the_middle(const struct subject *subject, size_t size, unsig
     site_fini(&site);
 }
 
-CASE(01, a_sender_killed_where_it_waits_leaves_no_torn_message, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(01, a_sender_killed_where_it_waits_leaves_no_torn_message, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     static const size_t sizes[] = {100, 3000, 5000, 70000, 300000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -171,7 +172,8 @@ CASE(01, h34_concurrent_senders_never_interleave, .frames = RECORDS, .needs = WH
     site_fini(&site);
 }
 
-CASE(01, a_killed_sender_spoils_nothing_of_the_others, .needs = WHERRY_TRAIT_MANY_SENDERS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(01, a_killed_sender_spoils_nothing_of_the_others, .needs = WHERRY_TRAIT_MANY_SENDERS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct site site;
     struct crate crate;

@@ -41,7 +41,8 @@ static void tail_fini(struct tail *tail)
     site_fini(&tail->site);
 }
 
-CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -58,7 +59,8 @@ CASE(05, a_half_written_message_arrives_by_flush, .frames = RECORDS, .lacks = WH
     tail_fini(&tail);
 }
 
-CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -77,7 +79,8 @@ CASE(05, a_half_written_message_goes_before_the_next, .frames = RECORDS, .lacks 
     tail_fini(&tail);
 }
 
-CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -94,7 +97,7 @@ CASE(05, a_half_written_message_arrives_by_close, .frames = RECORDS, .lacks = WH
 }
 
 /* Close gives up at its deadline, says so, and nobody sees the torn message. */
-CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct tail tail;
     if (half_write(&tail, subject)) {
@@ -110,7 +113,7 @@ CASE(05, close_gives_up_at_its_deadline, .frames = RECORDS, .lacks = WHERRY_TRAI
     tail_fini(&tail);
 }
 
-CASE(05, close_now_says_what_was_kept, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, close_now_says_what_was_kept, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct tail tail;
     bool half = half_write(&tail, subject);
@@ -192,7 +195,7 @@ CASE(05, more_is_written_by_close, .frames = RECORDS)
 
 /* A run of MORE longer than any buffer: every message that was taken arrives, the first refused one and later ones do
  * not. */
-CASE(05, more_is_bounded_and_loses_nothing, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(05, more_is_bounded_and_loses_nothing, .frames = RECORDS, .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;

@@ -63,7 +63,7 @@ CASE(08, what_existed_before_stays, .when = has_name)
     must(link(site.path, keep) == 0, "link: %s", strerror(errno));
     close_now(receiver);
     /* the second name stays too, or the next inode may get the same number */
-    must(link(keep, site.path) == 0, "link: %s", strerror(errno));
+    must(HAS(REMAINS) || link(keep, site.path) == 0, "link: %s", strerror(errno));
     must(look(site.path, &before), "%s is gone", site.path);
     receiver = site_open(&site, HOST);
     must(look(site.path, &during), "an open receiver has no name");
@@ -178,6 +178,8 @@ CASE(08, permissions_are_set_exactly, .option = WHERRY__OPTION_MODE, .when = has
     ck_assert_uint_eq(mode_of(&site, 0), 0600);
     ck_assert_uint_eq(mode_of(&site, 0277), 0600);
     site.options.mode = 0664;
+    if (HAS(REMAINS))
+        unlink(site.path); /* of what is there the mode stays as it is */
     ck_assert_uint_eq(mode_of(&site, 0), 0664);
     ck_assert_uint_eq(mode_of(&site, 0077), 0664);
     site_fini(&site);

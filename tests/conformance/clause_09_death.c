@@ -130,12 +130,14 @@ static void notice_receiver(const struct subject *subject, bool with_child)
     site_fini(&site);
 }
 
-CASE(09, a_waiting_sender_notices_the_receivers_death, .when = comes_in_alone, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(09, a_waiting_sender_notices_the_receivers_death, .when = comes_in_alone,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     notice_receiver(subject, false);
 }
 
-CASE(09, h68_and_when_a_child_of_the_receiver_lives_on, .when = comes_in_alone, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(09, h68_and_when_a_child_of_the_receiver_lives_on, .when = comes_in_alone,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     notice_receiver(subject, true);
 }
@@ -242,7 +244,8 @@ static void read_some(void *argument)
 }
 
 /* A full channel to a stopped receiver says "full", not "gone"; nobody takes its place; and it misses nothing. */
-CASE(09, a_stopped_receiver_is_alive_and_keeps_its_place, .when = comes_in_alone, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(09, a_stopped_receiver_is_alive_and_keeps_its_place, .when = comes_in_alone,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct site site;
     struct test_gate gates[2];
@@ -286,7 +289,8 @@ static void write_big(void *argument)
     test_is(wherry_channel_close(sender, soon()), 0);
 }
 
-CASE(09, others_work_round_a_stopped_sender, .needs = WHERRY_TRAIT_MANY_SENDERS, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(09, others_work_round_a_stopped_sender, .needs = WHERRY_TRAIT_MANY_SENDERS,
+     .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct site site;
     struct crate crate;
@@ -295,7 +299,7 @@ CASE(09, others_work_round_a_stopped_sender, .needs = WHERRY_TRAIT_MANY_SENDERS,
     site_share(&site);
     test_gate_init(&go);
     struct wherry_channel *receiver = site_open(&site, HOST);
-    unsigned big = HAS(IN_PLACE) ? 12 : 4; /* more than the object holds */
+    unsigned big = HAS(REMAINS) ? 16 : HAS(IN_PLACE) ? 12 : 4; /* more than the object holds */
     pid_t stopped = test_fork(write_big, &(struct writer){&site, NULL, big});
     crate_init(&crate, subject, 150000);
     test_is(take(receiver, &crate, soon()), 1);

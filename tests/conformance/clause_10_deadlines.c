@@ -18,44 +18,37 @@ CASE(10, a_deadline_in_the_past_tries_once)
     crate_init(&crate, subject, SMALL);
     static const wherry_time past[] = {WHERRY_NOW, -1, 1, INT64_MIN};
     for (size_t i = 0; i < sizeof past / sizeof *past; i++)
-        test_is(take(receiver, &crate, past[i]), -EAGAIN);
+        test_is(take(receiver, &crate, past[i]), past[i] > 0 ? -ETIMEDOUT : -EAGAIN);
     for (size_t i = 0; i < sizeof past / sizeof *past; i++)
         test_is(post(subject, sender, SMALL, i, past[i]), 0);
     wherry_time deadline = soon(); /* a datagram or a byte on a local socket is there when send returns */
     for (size_t i = 0; i < sizeof past / sizeof *past; i++) {
         int result;
-        while ((result = take(receiver, &crate, past[i])) == -EAGAIN)
+        while ((result = take(receiver, &crate, past[i])) == -EAGAIN || result == -ETIMEDOUT)
             must(wherry_now() < deadline, "message %zu does not come", i);
         test_is(result, 1);
         must(is_message(subject, crate.data, SMALL, i), "message %zu was to come", i);
     }
-    test_is(take(receiver, &crate, wherry_now() - 1), -EAGAIN);
+    test_is(take(receiver, &crate, wherry_now() - 1), -ETIMEDOUT);
     crate_fini(&crate);
     close_two(sender, receiver);
     site_fini(&site);
 }
 
-/* Neither early nor (by much) late, over a few lengths.  On a loaded machine a short deadline may have passed before
- * the call begins, which says -EAGAIN then: that is excused a few times. */
+/* Neither early nor (by much) late, over a few lengths. */
 static void wait_in_vain(const struct subject *subject, struct wherry_channel *channel, bool sending, wherry_time span)
 {
     struct crate crate;
-    wherry_time deadline, limit;
-    int result = -EAGAIN;
     crate_init(&crate, subject, SMALL);
-    for (int tries = 0; tries < 5 && result == -EAGAIN; tries++) {
-        deadline = wherry_after(span);
-        limit = deadline + soon() - wherry_now();
-        result = sending ? post(subject, channel, SMALL, 9, deadline) : take(channel, &crate, deadline);
-    }
-    test_is(result, -ETIMEDOUT);
+    wherry_time deadline = wherry_after(span), limit = deadline + soon() - wherry_now();
+    test_is(sending ? post(subject, channel, SMALL, 9, deadline) : take(channel, &crate, deadline), -ETIMEDOUT);
     wherry_time now = wherry_now();
     must(now >= deadline, "the wait ended %lld us early", (long long)((deadline - now) / WHERRY_MICROSECOND));
     must(now < limit, "the wait ended %lld ms late", (long long)((now - deadline) / WHERRY_MILLISECOND));
     crate_fini(&crate);
 }
 
-CASE(10, a_wait_ends_at_its_deadline)
+CASE(10, a_wait_ends_at_its_deadline, .lacks = WHERRY_TRAIT_NEVER_FULL)
 {
     static const wherry_time spans[] = {300 * WHERRY_MICROSECOND, 3 * WHERRY_MILLISECOND, 90 * WHERRY_MILLISECOND};
     struct site site;
@@ -133,7 +126,7 @@ static void timer_stop(void)
     signal(SIGALRM, SIG_DFL);
 }
 
-CASE(10, h59_a_1_khz_timer_changes_no_wait)
+CASE(10, h59_a_1_khz_timer_changes_no_wait, .lacks = WHERRY_TRAIT_NEVER_FULL)
 {
     struct site site;
     struct wherry_channel *sender, *receiver;
@@ -162,7 +155,7 @@ CASE(10, h59_a_1_khz_timer_changes_no_opening,
     test_is(site_try(&site, GUEST, deadline, &sender), -ETIMEDOUT);
     timer_stop();
     must(wherry_now() >= deadline, "the wait ended early");
-    must(wherry_now() < deadline + 4 * WHERRY_SECOND * test_slowness(), "the wait ended late");
+    must(wherry_now() < deadline + 12 * WHERRY_SECOND * test_slowness(), "the wait ended late");
     site_fini(&site);
 }
 

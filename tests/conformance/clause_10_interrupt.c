@@ -31,7 +31,7 @@ CASE(10, interrupt_ends_a_waiting_receive)
     two_fini(&two);
 }
 
-CASE(10, interrupt_ends_a_waiting_send, .lacks = WHERRY_TRAIT_LOSSY)
+CASE(10, interrupt_ends_a_waiting_send, .lacks = WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct two two;
     two_init(&two, subject, SMALL);
@@ -65,7 +65,7 @@ CASE(10, interrupt_ends_all_waits)
 
 /* ---- before the wait ------------------------------------------------------------------------------------------- */
 
-CASE(10, interrupt_before_the_wait_ends_the_next_one)
+CASE(10, interrupt_before_the_wait_ends_the_next_one, .lacks = WHERRY_TRAIT_NEVER_FULL)
 {
     struct two two;
     two_init(&two, subject, SMALL);
@@ -149,7 +149,7 @@ static void handler_remove(void)
     must(!changed_errno, "interrupt() changed errno");
 }
 
-CASE(10, interrupt_from_a_signal_handler_ends_a_wait)
+CASE(10, interrupt_from_a_signal_handler_ends_a_wait, .lacks = WHERRY_TRAIT_NEVER_FULL)
 {
     struct two two;
     two_init(&two, subject, SMALL);

@@ -208,7 +208,7 @@ CASE(11, an_event_loop_that_takes_all, .frames = RECORDS, .needs = WHERRY_TRAIT_
 
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 
-CASE(11, room_shows, .frames = RECORDS, .needs = WHERRY_TRAIT_POLLABLE)
+CASE(11, room_shows, .frames = RECORDS, .needs = WHERRY_TRAIT_POLLABLE, .lacks = WHERRY_TRAIT_NEVER_FULL)
 {
     struct polled p;
     polled_init(&p, subject);

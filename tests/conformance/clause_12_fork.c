@@ -77,6 +77,7 @@ CASE(12, a_child_gets_echild_and_its_close_touches_nothing, .frames = RECORDS)
 CASE(12, so_it_is_after_a_bare_fork)
 {
     struct two two;
+    test_needs(TEST_WIPE_ON_FORK);
     two_init(&two, subject, SMALL);
     test_is(post(subject, two.sender, SMALL, tag_of(0, 0), soon()), 0);
     fflush(NULL);

@@ -96,7 +96,8 @@ CASE(13, another_thread_waits_for_the_reservation, .frames = RECORDS, .needs = W
     struct errand hasty = to_send(subject, two.sender, SMALL, tag_of(0, 9), wherry_after(20 * WHERRY_MILLISECOND));
     worker_start(&worker, errand_send, &hasty);
     worker_join(&worker);
-    test_is(hasty.result, -ETIMEDOUT);
+    must(hasty.result == -ETIMEDOUT || hasty.result == -EAGAIN, /* the time was over before the thread had begun */
+         "beside a loan a receive gave %d", hasty.result);
     struct errand patient = to_send(subject, two.sender, SMALL, tag_of(0, 2), soon());
     worker_start(&worker, errand_send, &patient);
     worker_until_asleep(&worker);
@@ -109,7 +110,8 @@ CASE(13, another_thread_waits_for_the_reservation, .frames = RECORDS, .needs = W
     two_fini(&two);
 }
 
-CASE(13, a_refused_commit_stands, .frames = RECORDS, .lacks = WHERRY_TRAIT_IN_PLACE | WHERRY_TRAIT_LOSSY)
+CASE(13, a_refused_commit_stands, .frames = RECORDS,
+     .lacks = WHERRY_TRAIT_IN_PLACE | WHERRY_TRAIT_LOSSY | WHERRY_TRAIT_NEVER_FULL)
 {
     struct two two;
     void *place;

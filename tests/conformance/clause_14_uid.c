@@ -22,7 +22,7 @@ static void open_to_strangers(struct site *site, const struct subject *subject)
         test_skip("only root can become another user");
     site_init(site, subject);
     must(chmod(test_dir(), 0711) == 0, "chmod: %s", strerror(errno));
-    if (has_option(subject, WHERRY__OPTION_MODE) && site->path[0])
+    if (has_option(subject, WHERRY__OPTION_MODE) && (site->path[0] || HAS(REMAINS)))
         site->options.mode = 0666;
 }
 

@@ -95,8 +95,8 @@ CASE(15, garbage_is_ebadmsg_and_the_endpoint_goes_on, .frames = LENGTH)
         test_is(take(attack.receiver, &attack.crate, soon()), -EBADMSG);
         must(wherry_why()[0] != '\0', "without a word of why");
         const char *why = wherry_why();
-        must((texts[i][0] > 0) == (strstr(why, "frame=") != NULL), "\"%s\": no hint at frame=, or one without reason",
-             why);
+        must(((unsigned char)texts[i][0] < 0x80) == (strstr(why, "frame=") != NULL),
+             "\"%s\": no hint at frame=, or one without reason", why);
         must(!HAS(LISTENS) || !HAS(DUPLEX) || strstr(why, "connection was closed"), "\"%s\" hides the cut", why);
         goes_on(&attack.site, attack.raw, attack.receiver, &attack.crate);
         test_is(wherry_channel_stats(attack.receiver, &stats, sizeof stats), 0);
@@ -266,10 +266,13 @@ CASE(15, larger_than_the_receiver_takes_is_ebadmsg, .frames = NONE | LENGTH | LI
         send_raw(attack.raw, bytes, encode(subject, bytes, 2000, 1));
     } else {
         site_init(&attack.site, subject);
+        if (HAS(REMAINS)) /* whose maker says how large messages may be */
+            attack.raw = site_open(&attack.site, GUEST);
         attack.site.options.max_message = 1000;
         attack.receiver = site_open(&attack.site, HOST);
         attack.site.options.max_message = 0;
-        attack.raw = site_open(&attack.site, GUEST);
+        if (!HAS(REMAINS))
+            attack.raw = site_open(&attack.site, GUEST);
         crate_init(&attack.crate, subject, 4096);
         test_is(post(subject, attack.raw, 2000, 1, soon()), 0);
     }

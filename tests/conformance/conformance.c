@@ -5,6 +5,7 @@
  * Every case of every clause meets every transport of the table: a transport added there is tested by that alone.
  * With --table the program prints what each kernel object can keep of the contract, from the traits. */
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "double.h"
 #include "kit.h"
@@ -42,6 +43,10 @@ static const struct {
     {"fd", "fd:{fds}", "fd(socket)", true, WHERRY_TRAIT_PEER, 0}, /* who is there is known, and it goes both ways */
     {"shm", "shm://{name}?share=0", "shm(share)", false, 0, 0},
     {"udp", "udp://{host}:{port}?seq=1", "udp(seq)", false, 0, 0},
+    {"ip", "ip://{host}?proto=253&seq=1", "ip(seq)", false, 0, 0},
+    {"file", "file://{path}?group=g", "file(group)", false, 0, WHERRY_TRAIT_FANS_OUT},
+    {"file", "file://{path}?fsync=50ms", "file(fsync)", false, 0, 0},
+    {"file", "file://{path}?fsync=each", "file(each)", false, 0, 0},
 };
 
 /* Before any test runs there is no test to fail. */
@@ -140,8 +145,21 @@ static const char *run_name(size_t index)
     return runs[index].name;
 }
 
+/* Said of each case, so that nobody takes them for run. */
+static void need_rights(const struct subject *subject)
+{
+    if (!has_option(subject, WHERRY__OPTION_PROTO))
+        return;
+    int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, 253);
+    if (fd < 0 && errno == EPERM)
+        test_skip("no CAP_NET_RAW, which raw IP sockets need");
+    close(fd);
+    test_needs(TEST_MULTICAST_ALL);
+}
+
 TEST_WITH(contract, .count = run_total, .entry = run_name, .seconds = 60)
 {
+    need_rights(runs[index].subject);
     runs[index].c->run(runs[index].subject);
 }
 

@@ -72,7 +72,8 @@ bool shares_stream(const struct subject *subject);
 /* Bytes that the sender's kernel holds go on to the receiver's by themselves: full a moment ago is not full. */
 bool moves_on(const struct subject *subject);
 
-/* The other side is there before a message is sent to it: who connects waits for it.  Without connections nobody knows. */
+/* The other side is there before a message is sent to it: who connects waits for it.  Without connections nobody
+ * knows. */
 bool waits_for_the_other(const struct subject *subject);
 
 /* That nobody is left to receive is known before the first send, not by what it leads to (H52). */
@@ -136,7 +137,7 @@ int site_verdict(const struct site *site, size_t size);
 bool one_place(const struct subject *subject);
 
 /* Whether another process gets in while the host is in no call.  Not where the host hands the object over: shm with
- * share=, whose own tests are in unit/test_ring_door.c. */
+ * share=, whose own tests are in unit/test_ring_door.c and test_ring_keeper.c. */
 bool comes_in_alone(const struct subject *subject);
 
 /* Whether seats are opened by an address that any process can use at any time. */

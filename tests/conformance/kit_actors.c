@@ -39,11 +39,7 @@ void worker_start(struct worker *worker, void (*run)(void *argument), void *argu
 
 void worker_until_asleep(struct worker *worker)
 {
-    wherry_time deadline = soon();
-    while (worker->tid == 0) {
-        must(wherry_now() < deadline, "the thread does not start");
-        test_sleep(WHERRY_MILLISECOND);
-    }
+    test_until(worker->tid != 0, "the thread does not start");
     test_until_asleep(worker->tid);
 }
 

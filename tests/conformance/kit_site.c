@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mqueue.h>
+#include <sys/msg.h>
 #include <sys/socket.h>
 
 #include "channel/sequence.h"
@@ -43,7 +45,7 @@ bool has_types(const struct subject *subject)
 
 bool one_place(const struct subject *subject)
 {
-    return !HAS(MANY_RECEIVERS) || HAS(LISTENS);
+    return !HAS(FANS_OUT) && (!HAS(MANY_RECEIVERS) || HAS(LISTENS));
 }
 
 bool comes_in_alone(const struct subject *subject)
@@ -86,6 +88,8 @@ void site_init(struct site *site, const struct subject *subject)
     substitute(site->url, sizeof site->url, "{port}", "4711");
     if (moves_on(subject)) /* else the kernel takes megabytes */
         site->options.capacity = 65536;
+    snprintf(name, sizeof name, "%x", (unsigned)test_key(sites));
+    substitute(site->url, sizeof site->url, "{key}", name);
     snprintf(name, sizeof name, "%s-%u", test_word(), sites++);
     substitute(site->url, sizeof site->url, "{name}", name);
 }
@@ -161,12 +165,29 @@ static void sweep(const struct site *site)
         closedir(directory);
 }
 
+/* What remains when all have closed it goes by name; by the kernel's own calls, which leave wherry_why() as it is. */
+static void remove_object(const struct site *site)
+{
+    const char *scheme = site->subject->traits->scheme, *place = strchr(site->url, ':') + 1;
+    char name[640];
+    if (strcmp(scheme, "mq") == 0) {
+        snprintf(name, sizeof name, "%s", place + strspn(place, "/") - 1);
+        name[strcspn(name, "?")] = '\0';
+        mq_unlink(name);
+    } else if (strcmp(scheme, "sysv") == 0) {
+        int id = msgget((key_t)strtoul(place, NULL, 16), 0);
+        if (id >= 0)
+            msgctl(id, IPC_RMID, NULL);
+    }
+}
+
 void site_fini(struct site *site)
 {
     site_leave(site, HOST);
     site_leave(site, GUEST);
-    if (site->litter)
+    if (site->litter || (site->subject->bits & WHERRY_TRAIT_REMAINS)) /* what outlives its users is there still */
         sweep(site);
+    remove_object(site);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */

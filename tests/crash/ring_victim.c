@@ -456,8 +456,7 @@ void ring_waker(void *argument)
         if (sends)
             break;
     }
-    while (run->stops && !run->book->waker_goes)
-        test_sleep(WHERRY_MILLISECOND);
+    test_until(!run->stops || run->book->waker_goes, "nobody tells the waker to go");
     wherry_channel_close(channel, WHERRY_NOW);
 }
 

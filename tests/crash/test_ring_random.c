@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wherry/channel.h>
@@ -184,22 +185,29 @@ static void kill_and_restart(struct company *company)
     start(company, i);
 }
 
+static bool ends_soon(pid_t pid)
+{
+    struct pollfd wait = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    ck_assert_int_ge(wait.fd, 0);
+    int ended = poll(&wait, 1, 10000 * (int)test_slowness());
+    close(wait.fd);
+    return ended == 1;
+}
+
 static void stop(struct company *company, bool senders)
 {
     for (size_t i = 0; i < CAST; i++) {
         int status = 0;
         if ((cast[i] == SENDER || cast[i] == PASSING_SENDER) != senders)
             continue;
-        wherry_time deadline = wherry_after(10 * WHERRY_SECOND * test_slowness());
-        while (waitpid(company->pids[i], &status, WNOHANG) == 0 && wherry_now() < deadline)
-            test_sleep(WHERRY_MILLISECOND);
-        if (wherry_now() >= deadline) {
+        bool hangs = !ends_soon(company->pids[i]);
+        if (hangs) {
             complain(company->table, "a process hangs; its role", (uint32_t)cast[i], 0);
             kill(company->pids[i], SIGKILL);
-            waitpid(company->pids[i], NULL, 0);
-        } else if (status != 0) {
-            complain(company->table, "a process ended otherwise", (uint32_t)cast[i], status);
         }
+        ck_assert_int_eq(waitpid(company->pids[i], &status, 0), company->pids[i]);
+        if (!hangs && status != 0)
+            complain(company->table, "a process ended otherwise", (uint32_t)cast[i], status);
     }
 }
 

@@ -100,7 +100,7 @@ TEST_TABLE(a_stopped_sender_holds_up_no_other, named)
     free(buffer);
 }
 
-/* ---- receivers ---------------------------------------------------------------------------------------------------- */
+/* ---- receivers --------------------------------------------------------------------------------------------------- */
 
 static void receive_all(void *argument)
 {
@@ -165,7 +165,7 @@ TEST_TABLE(a_stopped_receiver_holds_up_no_other, connected)
     ck_assert_uint_eq(counts[0] + counts[1], 2 * MANY);
 }
 
-/* ---- a fork, and the parent killed -------------------------------------------------------------------------------- */
+/* ---- a fork, and the parent killed ------------------------------------------------------------------------------- */
 
 /* A child that outlives us must not keep us alive in the eyes of others.  It says so itself when it runs: only then is
  * it sure to have closed what it inherited. */

@@ -15,10 +15,12 @@ static struct {
     unsigned left; /* calls until it fails; 0: never */
     int code;
     bool fired, within;
+    unsigned long called[INJECT_CALLS]; /* within */
 } armed;
 
 static bool hit(enum inject_call call)
 {
+    armed.called[call] += armed.within;
     if (armed.left == 0 || !armed.within || armed.call != call || --armed.left > 0)
         return false;
     armed.fired = true;
@@ -113,6 +115,11 @@ void inject_within(bool within)
     if (within)
         wherry__fail_quietly(0, ""); /* an old sentence is no explanation of a new failure */
     armed.within = within;
+}
+
+bool inject_called(size_t call)
+{
+    return armed.called[call] > 0;
 }
 
 bool inject_fired(void)

@@ -38,6 +38,9 @@ static inline long long inject_leave(long long result)
     return result;
 }
 
+/* Whether the library has called it: what it calls and nobody makes fail is a hole in a test's table. */
+bool inject_called(size_t call);
+
 /* Whether it did. */
 bool inject_fired(void);
 

@@ -1,4 +1,4 @@
-/* tests/fuzz/fuzz.c - owns the choice of the target: WHERRY_FUZZ=ancillary, config, stream, parts or ring.
+/* tests/fuzz/fuzz.c - owns the choice of the target: WHERRY_FUZZ=ancillary, config, log, stream, parts or ring.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -15,6 +15,7 @@ static const struct {
     void (*run)(const uint8_t *data, size_t size);
 } targets[] = {{"ancillary", fuzz_ancillary},
              {"config", fuzz_config},
+             {"log", fuzz_log},
              {"stream", fuzz_stream},
              {"parts", fuzz_parts},
              {"ring", fuzz_ring}};
@@ -32,7 +33,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         if (name && strcmp(name, targets[i].name) == 0)
             target = targets[i].run;
     if (!target) {
-        fprintf(stderr, "WHERRY_FUZZ must be ancillary, config, stream, parts or ring\n");
+        fprintf(stderr, "WHERRY_FUZZ must be ancillary, config, log, stream, parts or ring\n");
         exit(2);
     }
     return 0;

@@ -10,6 +10,7 @@
 
 void fuzz_ancillary(const uint8_t *data, size_t size);
 void fuzz_config(const uint8_t *data, size_t size);
+void fuzz_log(const uint8_t *data, size_t size);
 void fuzz_stream(const uint8_t *data, size_t size);
 void fuzz_parts(const uint8_t *data, size_t size);
 void fuzz_ring(const uint8_t *data, size_t size);

@@ -200,7 +200,7 @@ static wherry_time soon(struct fuzz_input *input)
 {
     unsigned what = fuzz_byte(input);
     wherry_time deadline = what % 8 ? WHERRY_NOW : wherry_after((wherry_time)(what >> 3) * 100 * WHERRY_MICROSECOND);
-    latest = (deadline == WHERRY_NOW ? wherry_now() : deadline) + 2 * WHERRY_SECOND; /* and for a busy machine */
+    latest = (deadline == WHERRY_NOW ? wherry_now() : deadline) + 10 * WHERRY_SECOND; /* and for a busy machine */
     return deadline;
 }
 
@@ -237,7 +237,7 @@ static void close_end(unsigned i)
     if (lent[i])
         wherry_channel_return(ends[i], &loans[i]);
     lent[i] = false;
-    latest = wherry_now() + 2 * WHERRY_SECOND;
+    latest = wherry_now() + 10 * WHERRY_SECOND;
     wherry_channel_close(ends[i], WHERRY_NOW);
     ends[i] = NULL;
     fuzz_must(wherry_now() < latest, "close returns");
@@ -306,7 +306,7 @@ static void call(unsigned what, struct fuzz_input *input)
     struct wherry_channel_stats stats;
     struct wherry_ring_stat stat;
     unsigned i = what % ENDS, how = what / ENDS;
-    latest = wherry_now() + 2 * WHERRY_SECOND;
+    latest = wherry_now() + 10 * WHERRY_SECOND;
     if (how == 57)
         check_answer(wherry_ring_stat(url, &stat, sizeof stat));
     else if (how == 63)

@@ -1,10 +1,12 @@
-# tests/mutants/run.py SOURCE [--seconds=N] [--only=FILE[:LINE]] [--kind=KIND] [--from=N] [--list] - does any test notice a mistake in src/ring?
+# tests/mutants/run.py SOURCE [--seconds=N] [--only=FILE[:LINE]] [--kind=KIND] [--from=N] [--list] - does any test
+# notice a mistake in src/ring?
 #
 # SPDX-License-Identifier: MIT
-"""Makes mutants of src/ring, one at a time, in a scratch copy: a memory order weakened, a barrier, a store or a wake-up left out,
-a compare-and-swap that does not compare, a check that always or never holds.  Builds each, runs the quick tests of shm: until one
-fails, and prints what caught it; README.md here says why those that survive do.  For as long as --seconds says mutants are
-taken in an order that is random but the same each time, each kind in its turn.  By hand, or by ./check --long."""
+"""Makes mutants of src/ring, one at a time, in a scratch copy: a memory order weakened, a barrier, a store or a
+wake-up left out, a compare-and-swap that does not compare, a check that always or never holds.  Builds each, runs the
+quick tests of shm: until one fails, and prints what caught it; README.md here says why those that survive do.  For as
+long as --seconds says mutants are taken in an order that is random but the same each time, each kind in its turn.  By
+hand, or by ./check --long."""
 import argparse
 import collections
 import os
@@ -42,7 +44,7 @@ PROGRAMS = [
 ]
 
 
-# ---- mutants ------------------------------------------------------------------------------------------------------------
+# ---- mutants ---------------------------------------------------------------------------------------------------------
 
 def closing(text, at):
     """Where the parenthesis at `at` closes."""
@@ -73,7 +75,8 @@ def mutants_of(path):
         add(m.start(), m.end(), "order", "memory_order_relaxed")
     for m in re.finditer(r"^ +(wherry__barrier_(?:all|light)\([^;]*\);)", code, re.M):
         add(m.start(1), m.end(1), "barrier", ";")
-    for m in re.finditer(r"^ +((?:wherry__futex_ring|wherry__ring_wake_\w+|wake_\w+|ring_bell|atomic_store_explicit|atomic_fetch_\w+"
+    for m in re.finditer(r"^ +((?:wherry__futex_ring|wherry__ring_wake_\w+|wake_\w+|ring_bell|atomic_store_explicit|"
+                         r"atomic_fetch_\w+"
                          r"|atomic_store|(?:ring_)?go_outside|free_lanes|desert|let_lane_go)\([^;]*\);)", code, re.M):
         add(m.start(1), m.end(1), "left out", ";")
     for m in re.finditer(r"atomic_compare_exchange_strong(?:_explicit)?(?=\()", code):
@@ -103,7 +106,7 @@ def in_turn(mutants):
                 yield of_kind.pop()
 
 
-# ---- building ------------------------------------------------------------------------------------------------------------
+# ---- building --------------------------------------------------------------------------------------------------------
 
 class Tree:
     """The scratch copy: objects of all sources in two flavours, and the programs."""
@@ -113,6 +116,7 @@ class Tree:
         self.programs = [p for p in PROGRAMS if (source / p.sources[0]).exists() or "*" in p.sources[0]]
         for name in ("src", "include", "tests", "tools"):
             shutil.copytree(source / name, directory / name)
+        shutil.rmtree(directory / "src/inspect")  # a library of its own, which needs more
         (directory / "o").mkdir()
         jobs = [(f, tsan) for f in sorted(directory.glob("src/*/*.c")) + sorted(directory.glob("tests/harness*.c"))
                 for tsan in (False, True)]
@@ -123,10 +127,12 @@ class Tree:
 
     def files_of(self, program):
         excluded = [s[1:] for s in program.sources if s[0] == "!"]
-        return [f for s in program.sources if s[0] != "!" for f in sorted(self.directory.glob(s)) if f.name not in excluded]
+        return [f for s in program.sources if s[0] != "!" for f in sorted(self.directory.glob(s))
+                if f.name not in excluded]
 
     def object_of(self, file, tsan):
-        return self.directory / "o" / (str(file.relative_to(self.directory)).replace("/", "_") + (".tsan.o" if tsan else ".o"))
+        name = str(file.relative_to(self.directory)).replace("/", "_")
+        return self.directory / "o" / (name + (".tsan.o" if tsan else ".o"))
 
     def run(self, command):
         subprocess.run([str(word) for word in command], cwd=self.directory, check=True, stdout=subprocess.DEVNULL,
@@ -140,7 +146,8 @@ class Tree:
         """The file, or all that a header of src/ring is in."""
         files = [file]
         if file.suffix == ".h":
-            files = [f for f in self.directory.glob("src/*/*.c") if f.parent == file.parent or '"ring/' in f.read_text()]
+            files = [f for f in self.directory.glob("src/*/*.c")
+                     if f.parent == file.parent or '"ring/' in f.read_text()]
         for one in files:
             for tsan in (False, True):
                 self.compile(one, tsan)
@@ -154,7 +161,7 @@ class Tree:
                  [self.object_of(f, program.tsan) for f in own + library] + LINK)
 
 
-# ---- running -------------------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------------------
 
 def session(leader):
     members = []
@@ -177,8 +184,8 @@ class Run:
         if os.geteuid() == 0:  # what a killed one leaves goes with its namespace
             command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@"', *command]
         env = dict(os.environ, WHERRY_SOURCE=str(tree.directory), TMPDIR=str(tree.directory), **program.env)
-        self.process = subprocess.Popen(command, cwd=tree.directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        text=True, start_new_session=True)
+        self.process = subprocess.Popen(command, cwd=tree.directory, env=env, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True, start_new_session=True)
         self.timer = threading.Timer(seconds, self.late)
         self.timer.start()
         self.thread = threading.Thread(target=self.read)
@@ -249,7 +256,8 @@ def learn_usual(tree):
         run.thread.join()
         took = time.monotonic() - began
         usual[program.name] = (set(run.failed), 30 + 4 * took)
-        print(f"# {program.name}: {run.count} cases in {took:.1f} s; fail anyway: {', '.join(run.failed) or 'none'}", flush=True)
+        print(f"# {program.name}: {run.count} cases in {took:.1f} s; fail anyway: {', '.join(run.failed) or 'none'}",
+              flush=True)
     return usual
 
 
@@ -293,7 +301,8 @@ def main():
                 tree.compile_all_with(file)
             outcome = "survived" if verdict is None else "not built" if verdict == "not built" else "caught"
             results[m.kind][outcome] += 1
-            print(f"{outcome:9} {m.file}:{m.line} {m.kind}: {m.old[:70]}{'' if verdict is None else '  <- ' + verdict}", flush=True)
+            print(f"{outcome:9} {m.file}:{m.line} {m.kind}: {m.old[:70]}{'' if verdict is None else '  <- ' + verdict}",
+                  flush=True)
     print("\nkind         caught survived of")
     total = collections.Counter()
     for kind, counts in sorted(results.items()) + [("all", None)]:

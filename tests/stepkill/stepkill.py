@@ -34,7 +34,8 @@ def test_torn(stage):
     one = report["functions"][0]
     same([one["steps"], one["points"], one["violations"], one["complete"], one["returned"]], [7, 7, 3, True, True])
     if os.uname().machine == "x86_64":
-        same([found["place"] for found in one["found"]], ["save_torn+0x7", "save_torn+0x8", "save_torn+0x9"], "the places")
+        same([found["place"] for found in one["found"]], ["save_torn+0x7", "save_torn+0x8", "save_torn+0x9"],
+             "the places")
     same(one["found"][0]["output"], "2 and 0\n", "the checker's output")
     same(one["found"][0]["reason"], "the checker exited with 1")
     assert 0 < one["recovery"]["mean"] <= one["recovery"]["worst"] < 20
@@ -78,9 +79,11 @@ def test_not_found(stage):
 def test_limit(stage):
     """a checker that does not finish is a violation, and killed with all that it started; so is one that is killed"""
     began = time.monotonic()
-    report = stepkill(stage, "atomic", "-f", "save_atomic", "-t", "200ms", "--max", "2", "-c", "sleep 1000 & sleep 1000", code=1)
+    report = stepkill(stage, "atomic", "-f", "save_atomic", "-t", "200ms", "--max", "2", "-c",
+                      "sleep 1000 & sleep 1000", code=1)
     assert time.monotonic() - began < 20
-    same([found["reason"] for found in report["functions"][0]["found"]], ["the checker did not finish within 0.2 s"] * 2)
+    same([found["reason"] for found in report["functions"][0]["found"]],
+         ["the checker did not finish within 0.2 s"] * 2)
     same(report["functions"][0]["complete"], False, "complete")
     report = stepkill(stage, "atomic", "-f", "save_atomic", "--first", "-c", "kill -9 $$", code=1)
     same([found["reason"] for found in report["functions"][0]["found"]], ["the checker killed by SIGKILL"])
@@ -89,11 +92,13 @@ def test_limit(stage):
 def test_strange_output(stage):
     """what a checker prints does not break the JSON, and the end of it is kept; its environment"""
     report = stepkill(stage, "atomic", "-f", "save_atomic", "--start", "3", "--first", "-c",
-                      r"""seq 10000; printf 'a"b\\c\001\377\303\251\tend %s %s' $STEPKILL_STEP $STEPKILL_FUNCTION; exit 9""",
+                      r"""seq 10000; printf 'a"b\\c\001\377\303\251\tend %s %s' $STEPKILL_STEP """
+                      "$STEPKILL_FUNCTION; exit 9",
                       code=1)
     output = report["functions"][0]["found"][0]["output"]
     assert output.endswith('a"b\\c\x01\ufffd\u00e9\tend 3 save_atomic') and 1500 < len(output) < 2100, output[-100:]
-    process = stage.run(stage.wherry, "-f", "save_torn", "-c", "exit 3", "--", stage.helper("toy"), "pair", "torn", code=1)
+    process = stage.run(stage.wherry, "-f", "save_torn", "-c", "exit 3", "--", stage.helper("toy"), "pair", "torn",
+                        code=1)
     text = process.out.decode()
     assert "7 points in 7 steps, 7 violations" in text and "step 4, save_torn+0x" in text, text
 
@@ -112,8 +117,8 @@ def test_sampling(stage):
     same([steps_of(report), report["functions"][0]["points"], report["functions"][0]["steps"]], [[3], 4, 7])
     report = stepkill(stage, "torn", "-f", "save_torn", "--first", "-c", checker(stage), code=1)
     same([steps_of(report), report["functions"][0]["points"]], [[2], 2])
-    process = stage.run(stage.wherry, "-q", "-f", "save_torn", "-c", "false", "--max", "1", "--", stage.helper("toy"), "pair",
-                        "torn", code=1)
+    process = stage.run(stage.wherry, "-q", "-f", "save_torn", "-c", "false", "--max", "1", "--", stage.helper("toy"),
+                        "pair", "torn", code=1)
     same(process.out + process.err, b"")
 
 
@@ -149,8 +154,8 @@ def test_interrupted(stage):
     """a signal ends it, and nothing stays behind: neither the program nor the checker"""
     stage.mine("begun")
     stage.mine("pair")
-    process = stage.start(stage.wherry, "-f", "save_torn", "-s", "STOP", "-c", "touch begun; sleep 1000", "-t", "100s", "--",
-                          stage.helper("toy"), "pair", "torn")
+    process = stage.start(stage.wherry, "-f", "save_torn", "-s", "STOP", "-c", "touch begun; sleep 1000", "-t", "100s",
+                          "--", stage.helper("toy"), "pair", "torn")
     wait_for(lambda: os.path.exists(stage.path / "begun"), "the checker")
     process.signal(signal.SIGTERM)
     process.end(128 + signal.SIGTERM)

@@ -22,6 +22,8 @@ struct ends_kind {
     bool ends;          /* the end of the senders is seen */
     bool duplex;
     bool by_name;       /* any process can open it */
+    bool network;       /* by an address of this host instead of a path */
+    bool memory;        /* by a name in shared memory */
 };
 
 #define ENDS_PIPE {"pipe", "pipe:", "?writers=1", .ends = true}
@@ -36,6 +38,10 @@ struct ends_kind {
         "seqpacket", "unix+seqpacket:", "?", .packets = true, .ends = true, .duplex = true, .by_name = true            \
     }
 #define ENDS_DGRAM {"dgram", "unix+dgram:", "?", .packets = true, .duplex = true, .by_name = true}
+#define ENDS_TCP {"tcp", "tcp://", "?", .ends = true, .duplex = true, .by_name = true, .network = true}
+#define ENDS_UDP {"udp", "udp://", "?", .packets = true, .duplex = true, .by_name = true, .network = true}
+#define ENDS_SHM {"shm", "shm://", "?", .packets = true, .ends = true, .by_name = true, .memory = true}
+#define ENDS_LOG {"log", "file:", "?", .packets = true, .by_name = true}
 #define ENDS_STREAMS                                                                                                   \
     ENDS_PIPE, ENDS_PIPE_ATOMS, ENDS_FD, ENDS_FIFO, ENDS_FIFO_SINGLE, ENDS_SOCKETPAIR, ENDS_UNIX
 #define ENDS_ALL ENDS_STREAMS, ENDS_SEQPACKET, ENDS_DGRAM
@@ -49,7 +55,12 @@ struct ends {
 static inline const char *ends_url(char *url, size_t capacity, const struct ends_kind *kind, const char *more)
 {
     char path[256] = "";
-    if (kind->by_name)
+    if (kind->network) /* any of 127.0.0.0/8 is this host: one for each process */
+        snprintf(path, sizeof path, "127.%u.%u.7:4711", (unsigned)getpid() / 250 % 250 + 1,
+                 (unsigned)getpid() % 250 + 1);
+    else if (kind->memory)
+        snprintf(path, sizeof path, "%s", test_word());
+    else if (kind->by_name)
         test_path(path, "place");
     const char *joint = kind->query[0] && kind->query[1] && more[0] ? "&" : "";
     snprintf(url, capacity, "%s%s%s%s%s", kind->scheme, path, kind->query, joint, more);
@@ -82,6 +93,24 @@ static inline void ends_open(struct ends *ends, const struct ends_kind *kind, co
         ends->receiver = pair[0];
         ends->sender = pair[1];
     }
+}
+
+/* One more that sends, and has sent this. */
+static inline struct wherry_channel *ends_join(const char *url, const char *text)
+{
+    struct wherry_channel *sender;
+    test_ok(wherry_channel_open(url, WHERRY_SEND, NULL, test_deadline(), &sender));
+    test_ok(wherry_channel_send(sender, text, strlen(text), test_deadline()));
+    return sender;
+}
+
+static inline void ends_expect(struct wherry_channel *receiver, const char *text)
+{
+    char buffer[32];
+    size_t size;
+    test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, test_deadline()), 1);
+    ck_assert_uint_eq(size, strlen(text));
+    ck_assert_mem_eq(buffer, text, size);
 }
 
 static inline void ends_close(struct ends *ends)

@@ -187,6 +187,31 @@ TEST(gate_shut_by_a_failed_child)
     test_gate_wait(&gate);
 }
 
+TEST(wait_for_a_failed_child)
+{
+    test_fork(fail, NULL);
+    test_until(getpid() == 0, "the test waited on");
+}
+
+TEST(failed_child_that_is_reaped)
+{
+    test_fork(fail, NULL);
+    test_until_childless("the test");
+}
+
+TEST(wait_in_vain)
+{
+    test__patience = 10 * WHERRY_MILLISECOND;
+    test_until(getpid() == 0, "it did not come about in %d ms", 10);
+}
+
+TEST_WITH(child_that_lives_on, .leaves = TEST_LEAVES_PROCESSES)
+{
+    test__patience = 10 * WHERRY_MILLISECOND;
+    test_fork(sleep_long, NULL);
+    test_until_childless("at the %s", "end");
+}
+
 static void get_killed(__attribute__((unused)) void *argument)
 {
     raise(SIGKILL);

@@ -151,15 +151,9 @@ static inline void hosts_plug(const struct host *host, bool in)
     struct ifreq request = {0};
     strcpy(request.ifr_name, HOSTS_DEVICE);
     ck_assert_int_eq(ioctl(host->cable, TUNSETCARRIER, &(int){in}), 0);
-    for (wherry_time until = test_deadline(); wherry_now() < until; test_sleep(WHERRY_MILLISECOND)) {
-        ck_assert_int_eq(ioctl(host->control, SIOCGIFFLAGS, &request), 0);
-        if (!(request.ifr_flags & IFF_RUNNING) == !in) {
-            /* the flag comes first; that nothing is sent any more shows in nothing */
-            test_sleep(100 * WHERRY_MILLISECOND);
-            return;
-        }
-    }
-    ck_abort_msg("the kernel does not see that the plug is %s", in ? "in" : "out");
+    test_until(ioctl(host->control, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_RUNNING) == !in,
+               "the kernel does not see that the plug is %s", in ? "in" : "out");
+    test_sleep(100 * WHERRY_MILLISECOND); /* the flag comes first; that nothing is sent any more shows in nothing */
 }
 
 /* ---- the cable --------------------------------------------------------------------------------------------------- */

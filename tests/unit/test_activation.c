@@ -70,14 +70,53 @@ static const struct {
     {"count_with_more", "", "1 ", NULL, "0", -EINVAL},
 };
 
+/* Descriptors 3 to 5 are open, whatever the harness has there. */
+static void fill_three(int made[static 3])
+{
+    for (int i = 0; i < 3; i++) {
+        made[i] = fcntl(3 + i, F_GETFD) < 0;
+        if (made[i])
+            ck_assert_int_eq(dup2(0, 3 + i), 3 + i);
+    }
+}
+
+static void empty_three(const int made[static 3])
+{
+    for (int i = 0; i < 3; i++)
+        if (made[i])
+            close(3 + i);
+}
+
 TEST_TABLE(lookups, lookups)
 {
+    int made[3];
+    fill_three(made);
     say(lookups[index].pid && !*lookups[index].pid ? own_pid() : lookups[index].pid, lookups[index].count,
         lookups[index].names);
     test_is(wherry__activation_find(lookups[index].which, "fd:@"), lookups[index].found);
     if (lookups[index].found < 0)
         ck_assert_ptr_nonnull(strstr(wherry_why(), "fd:@"));
     ck_assert((getenv("LISTEN_FDS") != NULL) == (lookups[index].count != NULL)); /* as it was */
+    empty_three(made);
+}
+
+/* A number is no descriptor: what was not passed on, or was closed, is told as such. */
+TEST(more_than_were_passed_on_are_counted)
+{
+    char count[20], which[20];
+    struct wherry_channel *channel = NULL;
+    int last = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    close(last); /* and none is open from here to the count's end */
+    ck_assert_int_lt(fcntl(last + 1, F_GETFD), 0);
+    snprintf(count, sizeof count, "%d", last - 3 + 2);
+    for (int i = 0; i < 2; i++) {
+        say(own_pid(), count, NULL);
+        snprintf(which, sizeof which, "fd:@%d", last - 3 + i);
+        test_is(wherry_channel_open(which, WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel), -EBADF);
+        ck_assert_msg(strstr(wherry_why(), which) && strstr(wherry_why(), "LISTEN_FDS says that") &&
+                          strstr(wherry_why(), "is not open: it was taken before, or LISTEN_FDS says too many"),
+                      "\"%s\"", wherry_why());
+    }
 }
 
 TEST(all_that_were_passed_are_close_on_exec)
@@ -202,6 +241,8 @@ TEST_TABLE(a_socket_that_listens_is_a_listening_endpoint, kinds)
         size_t before = test_descriptors();
         test_ok(wherry_channel_open(own, WHERRY_BOTH, NULL, WHERRY_NOW, &host));
         ck_assert_str_eq(wherry_channel_url(host), own);
+        uint64_t bits = wherry_channel_traits(host)->bits;
+        ck_assert((bits & WHERRY_TRAIT_LISTENS) && !(bits & WHERRY_TRAIT_ENDS_FOR_EVER));
         serve(host, url, kinds[index].domain == AF_UNIX);
         wherry_channel_close(host, WHERRY_NOW);
         ck_assert_uint_eq(test_descriptors(), before - 1); /* the number was the endpoint's */
@@ -330,6 +371,28 @@ static void start(void *argument)
     say(own_pid(), "1", "jobs");
     execl(test_program("wherry"), "wherry", "recv", "fd:@jobs", (char *)NULL);
     _exit(127);
+}
+
+/* As a service manager binds one. */
+TEST(a_datagram_socket_without_a_peer_is_received_from_alone)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    char own[40], text[8];
+    size_t size;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    snprintf(own, sizeof own, "fd:%d", fd);
+    struct wherry_channel *channel;
+    test_ok(wherry_channel_open(own, WHERRY_BOTH, NULL, WHERRY_NOW, &channel));
+    ck_assert_int_eq(sendto(sender, "hello", 5, 0, (struct sockaddr *)&address, length), 5);
+    test_is(wherry_channel_receive(channel, text, sizeof text, &size, test_deadline()), 1);
+    ck_assert_uint_eq(size, 5);
+    test_is(wherry_channel_send(channel, text, size, test_deadline()), -EDESTADDRREQ);
+    ck_assert_msg(strstr(wherry_why(), "connected to nobody"), "\"%s\"", wherry_why());
+    wherry_channel_close(channel, WHERRY_NOW);
+    close(sender);
 }
 
 TEST(a_program_is_started_by_its_socket)

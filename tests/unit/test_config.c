@@ -48,6 +48,13 @@ static const struct {
     size_t at, width;   /* ... this field */
 } values[] = {
 #define FIELD(field) offsetof(struct wherry__config, field), sizeof((struct wherry__config *)0)->field
+    {"proto=1", "ip", 0, 1, FIELD(proto)},
+    {"proto=254", "ip", 0, 254, FIELD(proto)},
+    {"proto=0", "ip", 12, 0, 0, 0},
+    {"proto=255", "ip", 12, 0, 0, 0},
+    {"proto=4294967296", "ip", 12, 0, 0, 0},
+    {"proto=tcp", "ip", 12, 0, 0, 0},
+    {"proto=253", "udp", 7, 0, 0, 0},
     {"max_message=1", "unix", 0, 1, FIELD(max_message)},
     {"max_message=0", "unix", 20, 0, 0, 0},
     {"max_message=64k", "unix", 0, 65536, FIELD(max_message)},
@@ -260,8 +267,8 @@ static const struct {
     struct wherry_channel_options options;
     const char *said;
 } limits[] = {
-    {"size", {.size = 3}, "options.size is 3,"},
-    {"size_not_set", {.size = 0}, "options.size is not set"},
+    {"size", {.size = 3}, "the size of the options is 3,"},
+    {"size_not_set", {.size = 0}, "the options have no size"},
     {"backlog", {.size = sizeof(struct wherry_channel_options), .backlog = UINT32_MAX}, "at most 2147483647"},
     {"frame", {.size = sizeof(struct wherry_channel_options), .frame = "fixed:99999999999"}, "1 to 1073741824"},
     {"record", {.size = sizeof(struct wherry_channel_options), .frame = "fixed:2147483647"}, "at most 1G"},

@@ -73,6 +73,7 @@ TEST(who_connected)
 /* Descriptors that nobody asked for are closed, however many come, and whatever comes with them. */
 TEST_EACH(descriptors_are_not_taken, type_count, type_name)
 {
+    test_needs(TEST_CUT_RIGHTS);
     int fds[2];
     ck_assert_int_eq(socketpair(AF_UNIX, types[index] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     size_t before = test_descriptors();

@@ -98,7 +98,7 @@ TEST(the_registry_grows)
         int low = any_descriptor();
         int high = fcntl(low, F_DUPFD_CLOEXEC, numbers[i]);
         ck_assert_int_ge(high, numbers[i]);
-        wherry__fd_note(high);
+        ck_assert_int_eq(wherry__fd_note(high), high);
         test_join(test_fork(look_at_high_number, &high));
         wherry__fd_close(&high);
         ck_assert_int_eq(high, -1);
@@ -117,7 +117,7 @@ static void close_the_parents_object(void *argument)
     while (reused < object->noted) {
         ck_assert_int_ge(reused = any_descriptor(), 0);
         if (reused != object->noted && reused < object->noted)
-            wherry__fd_note(reused);
+            ck_assert_int_eq(wherry__fd_note(reused), reused);
     }
     ck_assert_int_eq(reused, object->noted);
     int fd = object->noted;
@@ -183,6 +183,7 @@ TEST(each_process_has_a_generation_of_its_own)
 /* Where no fork handler runs the page is wiped all the same, and the descriptors are still there to be closed. */
 TEST(a_child_without_fork_handlers_is_known_by_the_page)
 {
+    test_needs(TEST_WIPE_ON_FORK);
     test_ok(wherry__process_start());
     uint64_t born = wherry__generation();
     int fd = wherry__fd_note(any_descriptor());

@@ -77,6 +77,10 @@ static const struct bad bad[] = {
     {"assertion_of_wherry_call", "-EPIPE gave -EPIPE, not success"},
     {"assertion_in_a_child", "the child says no"},
     {"gate_shut_by_a_failed_child", "the child says no"},
+    {"wait_for_a_failed_child", "the child says no"},
+    {"failed_child_that_is_reaped", "the child says no"},
+    {"wait_in_vain", "it did not come about in 10 ms"},
+    {"child_that_lives_on", "at the end: process"},
     {"child_killed", "was killed by signal 9"},
     {"child_too_slow", "had not ended by its deadline"},
     {"child_that_sleeps_on", "which was to wake up, sleeps on"},
@@ -88,6 +92,8 @@ TEST_TABLE(bad_test_fails, bad)
 {
     const struct bad *wanted = &bad[index];
     char output[16384], line[128];
+    if (strcmp(wanted->name, "orphan") == 0)
+        test_needs(TEST_SUBREAPER);
     int status = run_bad(wanted->name, output, sizeof output);
     if (strcmp(wanted->name, "posix_queue") == 0 && strstr(output, "queues not seen") != NULL)
         test_skip("POSIX message queues are not listed here: without CAP_SYS_ADMIN that needs /dev/mqueue");
@@ -236,6 +242,27 @@ TEST(ticks_of_a_child_are_waited_for)
     test_until_woken(child, 4);
     ck_assert_int_ge(test_wakeups_of(child) - before, 4);
     test_kill(child);
+}
+
+struct mark {
+    _Atomic int made;
+};
+
+static void make_mark(void *argument)
+{
+    struct mark *mark = argument;
+    mark->made++;
+}
+
+TEST(what_a_child_does_is_waited_for_and_its_end)
+{
+    struct mark *mark = test_shared(sizeof *mark);
+    for (int i = 1; i <= 5; i++) {
+        test_fork(make_mark, mark);
+        test_until(mark->made == i, "%d marks, not %d", mark->made, i);
+        test_until_childless("round %d", i);
+        ck_assert(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+    }
 }
 
 static void exit_with_7(__attribute__((unused)) void *argument)

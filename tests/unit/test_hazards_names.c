@@ -415,7 +415,8 @@ TEST_TABLE(h66_no_descriptor_survives_exec_or_fork, all)
     size_t size;
     list_after_exec(before, sizeof before);
     test_join(test_fork(h66_count, &counts[0]));
-    ends_open(&ends, &all[index], all[index].packets ? "" : "frame=line&read_ahead=no"); /* makes it peek, where it can */
+    ends_open(&ends, &all[index],
+              all[index].packets ? "" : "frame=line&read_ahead=no"); /* makes it peek, where it can */
     for (int i = 0; i < 2; i++) {
         test_ok(wherry_channel_send(ends.sender, "x", 1, WHERRY_NOW));
         test_is(wherry_channel_receive(ends.receiver, buffer, sizeof buffer, &size, test_deadline()), 1);

@@ -199,6 +199,7 @@ TEST_WITH(h45_a_live_wherry_server_is_named, .leaves = TEST_LEAVES_FILES)
     test_is(wherry_channel_open(h45.url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &channel), -EADDRINUSE);
     snprintf(wanted, sizeof wanted, "pid %d (", (int)server);
     ck_assert_msg(strstr(wherry_why(), wanted) != NULL, "%s does not name %s", wherry_why(), wanted);
+    ck_assert_msg(strstr(wherry_why(), "; stop it, or take another name"), "%s", wherry_why());
     test_kill(server);
 }
 
@@ -450,5 +451,50 @@ TEST_EACH(h50_a_stranger_that_took_an_abstract_name_is_not_sent_to, h50_count, h
     test_ok(wherry_channel_send(channel, "allowed", 7, test_deadline()));
     test_join(child);
     wherry_channel_close(channel, test_deadline());
+    test_gate_fini(&h50.ready);
+}
+
+/* Who was refused learns from the kernel only that the connection is closed; whose socket it was says the rest. */
+static void h50_send_until_refused(void *argument)
+{
+    struct h50 *h50 = argument;
+    struct wherry_channel *channel;
+    int result;
+    ck_assert(test_become_nobody());
+    test_ok(wherry_channel_open(h50->url, WHERRY_SEND, NULL, test_deadline(), &channel));
+    test_gate_open(&h50->ready);
+    while ((result = wherry_channel_send(channel, "let me in", 9, test_deadline())) == 0)
+        ;
+    test_is(result, -EPIPE);
+    ck_assert_msg(strstr(wherry_why(), "may have refused uid 65534: uid=65534 there"), "it says \"%s\"", wherry_why());
+    wherry_channel_close(channel, WHERRY_NOW);
+}
+
+static size_t h50_connected(void) /* datagrams are refused one by one, and nobody is told */
+{
+    return 2;
+}
+
+TEST_EACH(h50_who_was_refused_is_told_what_may_be_why, h50_connected, h50_scheme)
+{
+    struct h50 h50;
+    struct wherry_channel *receiver;
+    struct wherry_channel_stats stats;
+    char buffer[16];
+    size_t size;
+    if (!test_is_root())
+        test_skip("only root can become another user");
+    snprintf(h50.url, sizeof h50.url, "%s:@%s", h50_schemes[index], test_word());
+    test_gate_init(&h50.ready);
+    test_ok(wherry_channel_open(h50.url, WHERRY_RECEIVE, NULL, WHERRY_NOW, &receiver));
+    pid_t child = test_fork(h50_send_until_refused, &h50);
+    test_gate_wait(&h50.ready);
+    do {
+        test_is(wherry_channel_receive(receiver, buffer, sizeof buffer, &size, wherry_after(WHERRY_MILLISECOND)),
+                -ETIMEDOUT);
+        test_ok(wherry_channel_stats(receiver, &stats, sizeof stats));
+    } while (stats.refused == 0);
+    test_join(child);
+    wherry_channel_close(receiver, WHERRY_NOW);
     test_gate_fini(&h50.ready);
 }

@@ -69,7 +69,7 @@ static void carry_all(const struct ends_kind *kind, const char *framing)
 static const size_t limits[] = {3, 1, 0, 4095, 12, 11, 0, 4097, 32, 31, 65535, 7};
 enum { LIMITS = sizeof limits / sizeof *limits };
 
-TEST_TABLE(h05_short_writes_arrive_whole, streams)
+TEST_TABLE(h5_short_writes_arrive_whole, streams)
 {
     faults_short_writes(limits, LIMITS);
     for (size_t f = 0; f < FRAMINGS; f++)
@@ -85,7 +85,7 @@ static ssize_t refuse_flag(int fd, const struct iovec *parts, int count, off_t a
     return -1;
 }
 
-TEST_TABLE(h05_short_writes_without_rwf_nosignal_arrive_whole, streams)
+TEST_TABLE(h5_short_writes_without_rwf_nosignal_arrive_whole, streams)
 {
     faults_short_writes(limits, LIMITS);
     wherry__sys.pwritev2 = refuse_flag;
@@ -94,7 +94,7 @@ TEST_TABLE(h05_short_writes_without_rwf_nosignal_arrive_whole, streams)
     ck_assert_uint_gt(faults_calls, 0);
 }
 
-TEST_TABLE(h05_writes_of_one_byte_arrive_whole, streams)
+TEST_TABLE(h5_writes_of_one_byte_arrive_whole, streams)
 {
     static const size_t one[] = {1};
     struct ends ends;
@@ -112,14 +112,72 @@ TEST_TABLE(h05_writes_of_one_byte_arrive_whole, streams)
     ends_close(&ends);
 }
 
-TEST_TABLE(h05_short_reads_arrive_whole, kinds)
+TEST_TABLE(h5_short_reads_arrive_whole, kinds)
 {
     faults_short_reads(limits, LIMITS);
     for (size_t f = 0; f < (kinds[index].packets ? 1 : FRAMINGS); f++)
         carry_all(&kinds[index], framings[f]);
 }
 
-TEST_TABLE(h05_many_in_one_call_with_short_writes, kinds)
+/* Of what a send handed to the kernel the last bytes find no room, once, and room is there again at once.  Who has the
+ * time has them written before the send returns: its caller may not come back for long. */
+static unsigned cut_short;
+
+static bool goes_short(void)
+{
+    cut_short++;
+    if (cut_short == 2)
+        errno = EAGAIN;
+    return cut_short <= 2;
+}
+
+static ssize_t send_but_the_end(int fd, const void *data, size_t size, int flags)
+{
+    if (!goes_short())
+        return faults_real.send(fd, data, size, flags);
+    return cut_short == 1 ? faults_real.send(fd, data, size - 7, flags) : -1;
+}
+
+static ssize_t writev_but_the_end(int fd, const struct iovec *parts, int count, off_t at, int flags)
+{
+    if (!goes_short())
+        return faults_real.pwritev2(fd, parts, count, at, flags);
+    struct iovec cut = {parts[0].iov_base, parts[0].iov_len - 7};
+    return cut_short == 1 ? faults_real.pwritev2(fd, &cut, 1, at, flags) : -1;
+}
+
+static const struct ends_kind ones[] = {ENDS_PIPE, ENDS_FIFO_SINGLE, ENDS_SOCKETPAIR, ENDS_UNIX, ENDS_TCP};
+
+TEST_TABLE(h5_what_was_sent_in_time_is_out_to_its_last_byte, ones)
+{
+    enum { COUNT = 5 };
+    struct wherry_message messages[COUNT];
+    struct ends ends;
+    char buffer[32];
+    size_t size;
+    if (index < 2) /* those that are no sockets */
+        test_needs(TEST_PWRITEV2);
+    for (int many = 0; many < 2; many++) {
+        faults_real = wherry__sys;
+        ends_open(&ends, &ones[index], "");
+        cut_short = 0;
+        wherry__sys.send = send_but_the_end;
+        wherry__sys.pwritev2 = writev_but_the_end;
+        for (int i = 0; i < COUNT; i++)
+            messages[i] = (struct wherry_message){.data = "twenty bytes of text", .size = 20};
+        if (many)
+            test_is(wherry_channel_send_many(ends.sender, messages, COUNT, test_deadline()), COUNT);
+        else
+            test_ok(wherry_channel_send(ends.sender, messages[0].data, 20, test_deadline()));
+        wherry__sys = faults_real;
+        ck_assert_uint_ge(cut_short, 3);
+        for (int i = 0; i < (many ? COUNT : 1); i++)
+            test_is(wherry_channel_receive(ends.receiver, buffer, sizeof buffer, &size, test_deadline()), 1);
+        ends_close(&ends);
+    }
+}
+
+TEST_TABLE(h5_many_in_one_call_with_short_writes, kinds)
 {
     enum { COUNT = 200 };
     static uint8_t data[COUNT][300];
@@ -370,7 +428,7 @@ TEST_TABLE(h59_signals_neither_end_nor_stretch_a_wait, kinds)
     wherry_time ended = wherry_now();
     stop_ticking();
     ck_assert_int_ge(ended, deadline);
-    ck_assert_int_lt(ended - began, 5 * WHERRY_SECOND);
+    ck_assert_int_lt(ended - began, 12 * WHERRY_SECOND);
     ck_assert_int_gt(alarms, 20);
     ends_close(&ends);
 }

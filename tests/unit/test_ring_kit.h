@@ -50,7 +50,7 @@ static inline const char *ring_path(void)
 static inline struct wherry_channel *ring_open(const char *url, enum wherry_role role)
 {
     struct wherry_channel *channel = NULL;
-    test_ok(wherry_channel_open(url, role, NULL, role == WHERRY_RECEIVE ? WHERRY_NOW : test_deadline(), &channel));
+    test_ok(wherry_channel_open(url, role, NULL, test_deadline(), &channel));
     return channel;
 }
 

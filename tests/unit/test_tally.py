@@ -69,9 +69,25 @@ def counts(program):
 
 def reasons():
     _, output = run_tally([p for p in PROGRAMS if p[0] in ("one case fails", "one case is skipped")])
-    for wanted in ("unit/one case fails: b  [build]", "why", "unit/one case is skipped: b  [build]", "not here"):
-        if wanted not in output:
-            raise tap.Failure(f"{wanted!r} is not in:\n{output}")
+    expected = """\
+Skipped:
+  not here
+      unit/one case is skipped: b  [build]
+Failed:
+  unit/one case fails: b  [build]
+      why
+2 passed, 1 failed, 1 skipped
+"""
+    if output != expected:
+        raise tap.Failure(f"expected:\n{expected}got:\n{output}")
+
+
+def many_skips():
+    cases = "".join(f"ok {i} - c{i} # SKIP no such call\n" for i in range(1, 101))
+    _, output = run_tally([("many", True, f"1..100\n{cases}", 0, "OK", 0, 0, 100)])
+    expected = "Skipped:\n  no such call\n      unit/many: 100 cases  [build]\n0 passed, 0 failed, 100 skipped\n"
+    if output != expected:
+        raise tap.Failure(f"expected:\n{expected}got:\n{output}")
 
 
 def all_together():
@@ -94,7 +110,8 @@ def nothing_ran():
 
 
 sys.exit(tap.run([(p[0], lambda p=p: counts(p)) for p in PROGRAMS] + [
-    ("failures and skips are named with their reasons", reasons),
+    ("failures and skips are named with their reasons, failures last", reasons),
+    ("a hundred skips for one reason are one line", many_skips),
     ("programs add up", all_together),
     ("a build that fails is a failure", failed_build),
     ("a build in which nothing ran is a failure", nothing_ran),

@@ -61,8 +61,11 @@ TEST(what_is_left_is_a_valid_timespec)
 
 TEST(errors_of_deadlines)
 {
-    ck_assert_int_eq(wherry__deadline_error(false), -EAGAIN);
-    ck_assert_int_eq(wherry__deadline_error(true), -ETIMEDOUT);
+    ck_assert_int_eq(wherry__deadline_code(WHERRY_NOW), EAGAIN);
+    ck_assert_int_eq(wherry__deadline_code(-1), EAGAIN);
+    ck_assert_int_eq(wherry__deadline_code(1), ETIMEDOUT);
+    ck_assert_int_eq(wherry__deadline_code(wherry_after(-WHERRY_SECOND)), ETIMEDOUT);
+    ck_assert_int_eq(wherry__deadline_code(WHERRY_FOREVER), ETIMEDOUT);
 }
 
 TEST(steps_grow_from_50_us_to_10_ms)

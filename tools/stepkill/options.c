@@ -61,9 +61,26 @@ static int misuse(const char *what, const char *value)
     return complain(KILL_USAGE, "%s%s; try 'stepkill --help'", value, what);
 }
 
+/* By number: those that every architecture of Linux has; sigabbrev_np(3) is glibc's. */
+static const char *abbreviation(int signal)
+{
+    static const char *const names[32] = {
+        [SIGHUP] = "HUP",       [SIGINT] = "INT",   [SIGQUIT] = "QUIT", [SIGILL] = "ILL",   [SIGTRAP] = "TRAP",
+        [SIGABRT] = "ABRT",     [SIGBUS] = "BUS",   [SIGFPE] = "FPE",   [SIGKILL] = "KILL", [SIGUSR1] = "USR1",
+        [SIGSEGV] = "SEGV",     [SIGUSR2] = "USR2", [SIGPIPE] = "PIPE", [SIGALRM] = "ALRM", [SIGTERM] = "TERM",
+        [SIGCHLD] = "CHLD",     [SIGCONT] = "CONT", [SIGSTOP] = "STOP", [SIGTSTP] = "TSTP", [SIGTTIN] = "TTIN",
+        [SIGTTOU] = "TTOU",     [SIGURG] = "URG",   [SIGXCPU] = "XCPU", [SIGXFSZ] = "XFSZ", [SIGVTALRM] = "VTALRM",
+        [SIGPROF] = "PROF",     [SIGIO] = "POLL",   [SIGPWR] = "PWR",   [SIGSYS] = "SYS",   [SIGWINCH] = "WINCH",
+#ifdef SIGSTKFLT
+        [SIGSTKFLT] = "STKFLT",
+#endif
+    };
+    return signal > 0 && signal < 32 ? names[signal] : NULL;
+}
+
 const char *signal_name(int signal)
 {
-    const char *name = sigabbrev_np(signal);
+    const char *name = abbreviation(signal);
     return name ? name : "?";
 }
 
@@ -72,7 +89,7 @@ static int signal_of(const char *text)
     if (strncasecmp(text, "SIG", 3) == 0)
         text += 3;
     for (int signal = 1; signal < 32; signal++) {
-        const char *name = sigabbrev_np(signal);
+        const char *name = abbreviation(signal);
         if (name && strcasecmp(name, text) == 0)
             return signal;
     }

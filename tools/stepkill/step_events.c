@@ -218,7 +218,8 @@ static void forget_image(struct step *step)
 
 static void resume(pid_t thread, int request, int signal)
 {
-    ptrace((enum __ptrace_request)request, thread, NULL, (void *)(long)signal); /* ESRCH: dying; the next wait says so */
+    /* ESRCH: dying; the next wait says so */
+    syscall(SYS_ptrace, request, thread, NULL, (void *)(long)signal); /* whose type of requests is the C library's */
 }
 
 /* A thread has ended.  The leader's end is told last, and is the end of the process. */

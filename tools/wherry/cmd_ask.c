@@ -109,6 +109,14 @@ static void print(struct ask *ask, const struct wherry_loan *loan)
     progress_count(&ask->progress, 1, loan->info.size);
 }
 
+/* Where no framing was asked for: a server that wants one waits for more, or goes. */
+static const char *framing_hint(const struct ask *ask)
+{
+    return endpoint_has(ask->url, WHERRY_TRAIT_STREAM) && !endpoint_says(ask->url, "frame")
+               ? "; ask sends raw bytes: a program that uses libwherry wants '?frame=length'"
+               : "";
+}
+
 /* The time is over: what was waited for in vain. */
 static const char *missing(const struct ask *ask, bool sent, uint64_t replies)
 {
@@ -127,7 +135,8 @@ static int failed(const struct ask *ask, int error, bool sent, uint64_t replies)
     if (signals_caught())
         return TOOL_SIGNAL + signals_caught();
     if (endpoint_code(error) == TOOL_TIMED_OUT)
-        return complain(TOOL_TIMED_OUT, "%s: %s", ask->url, missing(ask, sent, replies));
+        return complain(TOOL_TIMED_OUT, "%s: %s%s", ask->url, missing(ask, sent, replies),
+                        sent && !ask->kept && replies == 0 ? framing_hint(ask) : "");
     return endpoint_complain(endpoint_code(error), ask->url);
 }
 
@@ -193,7 +202,7 @@ static int converse(struct ask *ask)
     if (result < 0)
         code = failed(ask, result, sent, replies);
     else if (replies == 0)
-        code = complain(TOOL_FAILED, "%s: it closed without a reply", ask->url);
+        code = complain(TOOL_FAILED, "%s: it closed without a reply%s", ask->url, framing_hint(ask));
     else if (!ask->raw)
         output_bytes(&ask->output, "\n", 1);
     output_message(&ask->output);
@@ -241,7 +250,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_ask = {
     .name = "ask",
-    .summary = "send one message, print the reply",
+    .summary = "send one, print the reply",
     .operands = "URL [MSG]",
     .help = "Connect, send MSG, or standard input as a whole, and print the reply with a\n"
             "newline behind it.  On a byte stream the framing is raw unless the URL says\n"

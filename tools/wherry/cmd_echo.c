@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echo_workers.h"
 #include "endpoint.h"
 #include "options.h"
 #include "outbox.h"
@@ -20,6 +21,7 @@
 #include "waiter.h"
 
 enum { BUCKETS = 256, TURN = 256 };
+enum { OPTION_WORKERS = OPTION_FIRST };
 
 static const size_t most_per_client = (size_t)16 << 20, most_in_all = (size_t)256 << 20;
 
@@ -207,7 +209,6 @@ static int serve(struct echo *echo, wherry_time deadline)
 static int drain(struct echo *echo, wherry_time deadline, int code)
 {
     bool stopped = echo->waiter.deaf = signals_caught() != 0;
-    deadline = endpoint_grace(deadline);
     for (;;) {
         echo->progressed = false;
         serve_slow(echo);
@@ -229,11 +230,13 @@ static int work(struct echo *echo)
     if (code != 0)
         return code;
     progress_begin(&echo->progress, &echo->options, "answered", -1);
-    code = drain(echo, deadline, serve(echo, deadline));
+    code = serve(echo, deadline);
+    deadline = endpoint_grace(deadline); /* of the answers' going out and of their arriving */
+    code = drain(echo, deadline, code);
     for (size_t i = 0; i < BUCKETS; i++)
         while (echo->clients[i])
             forget(echo, &echo->clients[i]);
-    code = endpoint_close(echo->channel, echo->url, WHERRY_NOW, code);
+    code = endpoint_close(echo->channel, echo->url, deadline, code);
     progress_end(&echo->progress);
     waiter_fini(&echo->waiter);
     return code;
@@ -241,16 +244,27 @@ static int work(struct echo *echo)
 
 static int run(const struct verb *verb, int argc, char **argv)
 {
-    static const struct option longs[] = {COMMON_LONG, {0}};
+    static const struct option longs[] = {COMMON_LONG, LONG("workers", required_argument, OPTION_WORKERS), {0}};
     struct echo *echo = calloc(1, sizeof *echo);
     if (!echo)
         return complain(TOOL_FAILED, "no memory");
     echo->options = options_of(verb);
-    int code = TOOL_OK;
-    if (options_next(&echo->options, argc, argv, COMMON_SHORT, longs) == OPTION_STOP ||
-        options_operands(&echo->options, argc, 1, 1) < 0)
+    int code = TOOL_OK, option;
+    int64_t workers = 0;
+    const char *wrong = NULL;
+    const char *given = NULL;
+    while ((option = options_next(&echo->options, argc, argv, COMMON_SHORT, longs)) >= 0 && !wrong)
+        wrong = parse_number(given = optarg, 1, 1024, &workers);
+    if (wrong)
+        code = misuse(verb, "--workers %s %s", given, wrong);
+    else if (option == OPTION_STOP || options_operands(&echo->options, argc, 1, 1) < 0)
         code = echo->options.code;
-    else if ((code = signals_install()) == 0) {
+    else if (workers && echo->options.timed)
+        code = misuse(verb, "--workers serve until a signal comes: leave --timeout out");
+    else if (workers) {
+        raise_descriptor_limit();
+        code = echo_workers(argv[optind], &echo->options, (unsigned)workers);
+    } else if ((code = signals_install()) == 0) {
         raise_descriptor_limit();
         echo->url = argv[optind];
         code = work(echo);
@@ -261,7 +275,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_echo = {
     .name = "echo",
-    .summary = "answer each message with itself",
+    .summary = "send each message back",
     .operands = "URL",
     .help = "Listen, and answer each message with itself, to the very peer that sent it,\n"
             "until a signal comes.  On byte streams the framing is raw unless the URL says\n"
@@ -272,7 +286,15 @@ const struct verb verb_echo = {
             "line on standard error says so.  What it did get is complete from the first\n"
             "answer on.\n"
             "\n"
-            "-w bounds the whole: echo ends after DUR with exit code 3.\n",
+            "-w bounds the whole: echo ends after DUR with exit code 3.\n"
+            "\n"
+            "With --workers N processes answer, at unix:, unix+seqpacket: or tcp:.  One that\n"
+            "dies is replaced, SIGHUP replaces all of them one by one, and SIGTERM or SIGINT\n"
+            "lets them answer what has come: then the exit code is 0.  A client that takes\n"
+            "nothing for a second is cut off.\n"
+            "\n"
+            "Options:\n"
+            "      --workers N   answer from N processes, 1 to 1024\n",
     .examples = "Examples:\n"
                 "  wherry echo unix:./echo\n"
                 "  wherry echo 'unix:@service?frame=line'\n",

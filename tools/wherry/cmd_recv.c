@@ -20,16 +20,26 @@ struct recv {
     struct wherry_channel *channel;
     struct output output;
     struct progress progress;
-    const char *url;
+    const char *url, *from, *group;
     int64_t count; /* messages wanted; 0: all */
     char separator;
+    const char *type; /* which messages; NULL: all */
     bool raw, json, keep;
+    bool with_nul;     /* the NUL that ends a message is no part of it */
     bool visible;      /* standard output is a terminal, whose control bytes the messages may not speak */
     uint64_t torn;     /* last records without a delimiter that were printed like whole ones */
     wherry_time until; /* -w, from the moment when the wait for the next message began; 0: none is waited for */
 };
 
-enum { OPTION_RAW = OPTION_FIRST, OPTION_JSON, OPTION_KEEP };
+enum {
+    OPTION_RAW = OPTION_FIRST,
+    OPTION_JSON,
+    OPTION_KEEP,
+    OPTION_TYPE,
+    OPTION_WITH_NUL,
+    OPTION_FROM,
+    OPTION_GROUP,
+};
 
 static int bad_count(struct recv *recv, const char *wrong)
 {
@@ -47,6 +57,10 @@ static int parse(struct recv *recv, int argc, char **argv)
         LONG("count", required_argument, 'c'),
         LONG("json", no_argument, OPTION_JSON),
         LONG("keep", no_argument, OPTION_KEEP),
+        LONG("type", required_argument, OPTION_TYPE),
+        LONG("with-nul", no_argument, OPTION_WITH_NUL),
+        LONG("from", required_argument, OPTION_FROM),
+        LONG("group", required_argument, OPTION_GROUP),
         {0},
     };
     int option;
@@ -71,6 +85,18 @@ static int parse(struct recv *recv, int argc, char **argv)
         case OPTION_KEEP:
             recv->keep = true;
             break;
+        case OPTION_TYPE:
+            recv->type = optarg;
+            break;
+        case OPTION_WITH_NUL:
+            recv->with_nul = true;
+            break;
+        case OPTION_FROM:
+            recv->from = optarg;
+            break;
+        case OPTION_GROUP:
+            recv->group = optarg;
+            break;
         }
     }
     if (option == OPTION_STOP || options_operands(&recv->options, argc, 1, 1) < 0)
@@ -79,14 +105,21 @@ static int parse(struct recv *recv, int argc, char **argv)
         recv->options.code = misuse(&verb_recv, "-0, --raw and --json exclude each other");
         return -1;
     }
+    if (recv->with_nul && recv->raw) {
+        recv->options.code = misuse(&verb_recv, "--with-nul is for texts, not for --raw");
+        return -1;
+    }
     recv->separator = null ? '\0' : '\n';
     recv->url = argv[optind];
     return 0;
 }
 
-static void print(struct recv *recv, const struct wherry_loan *loan)
+static void print(struct recv *recv, const struct wherry_loan *message)
 {
     struct output *output = &recv->output;
+    struct wherry_loan text = *message, *loan = &text;
+    if (recv->with_nul && text.info.size > 0 && ((const char *)text.data)[text.info.size - 1] == '\0')
+        text.info.size--;
     size_t size = loan->info.size;
     if (recv->json) {
         if (!json_message(output, loan) && output->error == 0)
@@ -102,7 +135,7 @@ static void print(struct recv *recv, const struct wherry_loan *loan)
         recv->torn += !recv->raw && (loan->info.flags & WHERRY_INCOMPLETE);
     }
     output_message(output);
-    progress_count(&recv->progress, 1, size);
+    progress_count(&recv->progress, 1, message->info.size);
 }
 
 /* The next message: at once if there is one; else what is buffered goes out first, so that nobody waits for it. */
@@ -170,8 +203,8 @@ static void say_losses(const struct recv *recv, const struct wherry_channel_stat
     const char *who = endpoint_has(recv->url, WHERRY_TRAIT_ENDS) ? "peer" : "datagram";
     char dropped[96] = "", refused[64] = "", torn[96] = "", lost[64] = "";
     if (stats->dropped > 0)
-        snprintf(dropped, sizeof dropped, "%" PRIu64 " message%s dropped (torn, foreign or too long)", stats->dropped,
-                 stats->dropped == 1 ? " was" : "s were");
+        snprintf(dropped, sizeof dropped, "%" PRIu64 " message%s dropped (torn, foreign, duplicate or too long)",
+                 stats->dropped, stats->dropped == 1 ? " was" : "s were");
     if (stats->refused > 0)
         snprintf(refused, sizeof refused, "%" PRIu64 " %s%s refused", stats->refused, who,
                  stats->refused == 1 ? " was" : "s were");
@@ -206,6 +239,9 @@ static int work(struct recv *recv)
     /* With -c others may want what comes after: on what outlives us (a FIFO, an inherited descriptor) read no
      * further. */
     struct wish wish = {.role = WHERRY_RECEIVE,
+                        .type = recv->type,
+                        .from = recv->from,
+                        .group = recv->group,
                         .no_read_ahead = recv->count > 0 && !endpoint_has(recv->url, WHERRY_TRAIT_LISTENS)};
     int code = endpoint_open(recv->url, &wish, &recv->options, options_deadline(&recv->options), &recv->channel);
     if (code != 0)
@@ -243,7 +279,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_recv = {
     .name = "recv",
-    .summary = "print the messages that come",
+    .summary = "print messages that come",
     .operands = "URL",
     .help = "Print each message that comes, followed by a newline, until the senders have\n"
             "gone.  On a terminal control bytes are shown as \\xNN.  The last record of a\n"
@@ -257,12 +293,21 @@ const struct verb verb_recv = {
             "  -c, --count COUNT  stop after COUNT messages; what comes after them on a FIFO\n"
             "                     or an inherited descriptor is left there for others\n"
             "      --keep         go on after the end of the senders and after foreign bytes\n"
+            "      --type WHICH   of a System V queue: N the messages of this type, -N those\n"
+            "                     of at most N, the lowest type first, !N those of any other\n"
+            "      --with-nul     leave out the NUL that ends a message of a C program\n"
+            "      --from PLACE   where to begin in a log (file:): beginning, end, or saved,\n"
+            "                     which is where the group was\n"
+            "      --group NAME   save the place in the log under this name; each message\n"
+            "                     goes to one of those who give the same\n"
             "\n"
             "-w bounds each wait for a message.  At the end a line says how many messages\n"
             "were dropped, and how many peers were refused, if any.\n",
     .examples = "Examples:\n"
                 "  wherry recv unix:./inbox\n"
                 "  wherry recv --keep --json unix+dgram:@log\n"
-                "  wherry recv 'fifo:./ch?frame=fixed:4' --raw | od -An -tu4\n",
+                "  wherry recv 'fifo:./ch?frame=fixed:4' --raw | od -An -tu4\n"
+                "  wherry recv --type '!3' --with-nul 'sysv:./server?id=q'\n"
+                "  wherry recv --from saved --group billing file:./orders.log\n",
     .run = run,
 };

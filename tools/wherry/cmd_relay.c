@@ -72,15 +72,21 @@ static int open_either(struct relay *relay, const char *url, struct wish *wish, 
 static int open_ends(struct relay *relay)
 {
     struct wish from = {.side = WHERRY_LISTEN}, to = {.side = WHERRY_CONNECT};
+    int code = endpoint_check(&relay->options, relay->from_url);
+    if (code == TOOL_OK)
+        code = endpoint_check(&relay->options, relay->to_url);
+    if (code != TOOL_OK)
+        return code;
     relay->two_way = !relay->one_way && endpoint_has(relay->from_url, WHERRY_TRAIT_DUPLEX) &&
                      endpoint_has(relay->to_url, WHERRY_TRAIT_DUPLEX);
-    relay->per_peer = relay->two_way && listens(relay->from_url, true) &&
-                      endpoint_has(relay->to_url, WHERRY_TRAIT_LISTENS) && !listens(relay->to_url, false);
+    bool may_listen = listens(relay->from_url, true) || endpoint_has(relay->from_url, WHERRY_TRAIT_DESCRIPTOR);
+    relay->per_peer = relay->two_way && may_listen && endpoint_has(relay->to_url, WHERRY_TRAIT_LISTENS) &&
+                      !listens(relay->to_url, false);
     from.report_ends = relay->per_peer;
-    int code = open_either(relay, relay->from_url, &from, WHERRY_RECEIVE, &relay->from);
+    code = open_either(relay, relay->from_url, &from, WHERRY_RECEIVE, &relay->from);
     if (code != 0)
         return code;
-    relay->per_peer &= relay->two_way;
+    relay->per_peer &= relay->two_way && (wherry_channel_traits(relay->from)->bits & WHERRY_TRAIT_LISTENS);
     if (relay->per_peer)
         return 0; /* TO is opened when the first peer says something */
     struct wherry_channel *channel;
@@ -89,7 +95,7 @@ static int open_ends(struct relay *relay)
         return code;
     struct link *link = relay_link(relay, 0, true);
     if (!link) {
-        wherry_channel_close(channel, WHERRY_NOW);
+        wherry_channel_close(channel, WHERRY_NOW); /* nothing was sent */
         return complain(TOOL_FAILED, "no memory");
     }
     link->to = channel;
@@ -111,7 +117,7 @@ static void peer_ends(struct relay *relay, uint64_t peer)
     if (link)
         link->from_done = true;
     else
-        wherry_channel_disconnect(relay->from, peer, WHERRY_NOW);
+        wherry_channel_disconnect(relay->from, peer, wherry_after(-1)); /* nothing is on its way to it */
 }
 
 static bool all_full(const struct relay *relay)
@@ -152,6 +158,8 @@ static bool take_one(struct relay *relay, const struct wherry_loan *loan)
         return true;
     }
     struct link *link = relay_link(relay, loan->info.peer.id, false);
+    if (link && link->let_go_until != 0)
+        return true; /* the library drops the rest of what it sends; this was read ahead */
     if (!link) {
         make_room(relay);
         link = relay_link(relay, loan->info.peer.id, true);
@@ -213,7 +221,7 @@ static void turn_links(struct relay *relay)
         if (!link->dead)
             link_turn(relay, link);
         if (!link->dead || !link_lets_go(relay, link)) {
-            lingers |= link->dead;
+            lingers |= link->dead && link->let_go_until == 0;
             at = &link->next;
             continue;
         }
@@ -231,6 +239,7 @@ static void turn_links(struct relay *relay)
 static void wait_for_work(struct relay *relay)
 {
     waiter_begin(&relay->waiter, relay->deadline);
+    waiter_not_after(&relay->waiter, farewell_next(&relay->farewells));
     bool back_waits = relay->unflushed;
     for (const struct link *link = relay->links; link; link = link->next) {
         link_wait(relay, link);
@@ -250,21 +259,30 @@ static void stop(struct relay *relay)
     relay->deadline = endpoint_grace(relay->deadline);
 }
 
+static bool is_done(const struct relay *relay)
+{
+    return relay->from_done && !relay->links && !relay->unflushed;
+}
+
 /* Returns when everything taken is delivered and nothing more comes, or when the time is up. */
 static void carry(struct relay *relay)
 {
-    while (!relay->from_done || relay->links || relay->unflushed) {
+    while (!is_done(relay)) {
         if (signals_caught() && !relay->stopping)
             stop(relay);
         relay->progressed = relay->more = false;
         take(relay);
         turn_links(relay);
+        relay_hear_farewells(relay, false);
+        if (is_done(relay))
+            return;
         if (relay->deadline != WHERRY_FOREVER && wherry_now() >= relay->deadline) {
+            relay->out_of_time = true;
             relay->code = complain(endpoint_code(-ETIMEDOUT), "%s: the time %s is over", relay->from_url,
                                    relay->stopping ? "after the signal" : "that -w gave");
             return;
         }
-        if (!relay->more && (!relay->from_done || relay->links || relay->unflushed))
+        if (!relay->more)
             wait_for_work(relay);
     }
 }
@@ -283,7 +301,11 @@ static int work(struct relay *relay)
         relay->links = link->next;
         link_close(relay, link);
     }
-    wherry_channel_close(relay->from, WHERRY_NOW);
+    relay_hear_farewells(relay, true);
+    if (endpoint_part(relay->from, endpoint_patience(relay->deadline)) == -EINPROGRESS)
+        relay_late(relay, relay->from_url);
+    if (relay->late > 1)
+        complain(0, "%" PRIu64 " connections ended before all that was sent on them had arrived", relay->late);
     if (relay->torn > 1)
         complain(0, "%" PRIu64 " last records came without their delimiters, and were sent on like whole ones",
                  relay->torn);

@@ -24,6 +24,7 @@ struct send {
     wherry_time deadline;
     size_t last;     /* bytes of the last message that was accepted */
     bool input_late; /* -w passed while more input was waited for, not room */
+    char full[512];  /* what the library said of the limit that -w passed at; "": nothing beyond its passing */
 };
 
 enum { OPTION_RAW = OPTION_FIRST, OPTION_FIXED, OPTION_TYPE, OPTION_WITH_NUL };
@@ -109,14 +110,17 @@ static int bad_message(const struct send *send, uint64_t number, const char *why
                     why);
 }
 
-static int send_failed(const struct send *send, int error)
+static int send_failed(struct send *send, int error)
 {
     if (signals_caught())
         return TOOL_SIGNAL + signals_caught();
     if (error == -EMSGSIZE || error == -EINVAL)
         return bad_message(send, send->progress.messages + 1, wherry_why());
-    if (endpoint_code(error) == TOOL_TIMED_OUT)
-        return TOOL_TIMED_OUT; /* end() says it, which knows how many went out whole */
+    if (endpoint_code(error) == TOOL_TIMED_OUT) { /* end() says it, which knows how many went out whole */
+        if (strncmp(wherry_why(), send->url, strlen(send->url)) == 0)
+            snprintf(send->full, sizeof send->full, "%s", wherry_why() + strlen(send->url) + strlen(": "));
+        return TOOL_TIMED_OUT;
+    }
     char accepted[64];
     snprintf(accepted, sizeof accepted, "; %" PRIu64 " message%s accepted before that", send->progress.messages,
              send->progress.messages == 1 ? " was" : "s were");
@@ -248,6 +252,10 @@ static int end(struct send *send, int code)
     struct progress *progress = &send->progress;
     wherry_channel_stats(send->channel, &stats, sizeof stats);
     int result = endpoint_end(send->channel, send->deadline);
+    if (result == -EINPROGRESS) {
+        int late = endpoint_late(send->url);
+        return code == TOOL_OK ? late : code;
+    }
     bool cut = (result == -EAGAIN || result == -ETIMEDOUT) && progress->messages > 0;
     if (cut) {
         progress->messages--;
@@ -255,7 +263,9 @@ static int end(struct send *send, int code)
     } else if (code != TOOL_TIMED_OUT) {
         return result == 0 || code != TOOL_OK ? code : endpoint_complain(endpoint_code(result), send->url);
     }
-    const char *late = send->input_late ? "it did not end in time" : "the receiver did not take all in time";
+    const char *late = send->input_late ? "it did not end in time"
+                       : send->full[0]  ? send->full
+                                        : "the receiver did not take all in time";
     /* a listening endpoint has begun one for each of its peers, at the most */
     uint64_t doubtful = cut && stats.peers > 1 ? stats.peers - 1 : 0;
     uint64_t sent = progress->messages > doubtful ? progress->messages - doubtful : 0;
@@ -287,14 +297,17 @@ static int run(const struct verb *verb, int argc, char **argv)
     if (code != 0)
         return code;
     int result = input_init(&send.input, send.path);
-    code = result == 0 ? work(&send) : complain(TOOL_FAILED, "%s: %s", input_name(&send), strerror(-result));
+    code = result == 0 ? work(&send) : complain(TOOL_FAILED, "%s: %s%s", input_name(&send), strerror(-result),
+                                             result == -ENOENT ? "; send takes the name of a FILE: printf hello | "
+                                                                 "wherry send URL"
+                                                               : "");
     input_fini(&send.input);
     return code;
 }
 
 const struct verb verb_send = {
     .name = "send",
-    .summary = "send the lines of a file or of standard input",
+    .summary = "send lines as messages",
     .operands = "URL [FILE]",
     .help = "Send each line of FILE, or of standard input, as a message, without its newline;\n"
             "a last line without a newline is a message too.  Waits for the receiver.  A line\n"

@@ -101,7 +101,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_stat = {
     .name = "stat",
-    .summary = "show what a shared-memory ring holds and who is at it",
+    .summary = "what a ring holds",
     .operands = "shm://NAME",
     .help = "Print a line for each endpoint of a ring, alive or dead, and for each lane that\n"
             "holds messages.  The ring is only looked at.\n"

@@ -137,7 +137,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_transports = {
     .name = "transports",
-    .summary = "list what can carry messages, and what each can keep of the contract",
+    .summary = "list what a URL can be",
     .operands = "",
     .help = "List the transports: what their URLs begin with, the kernel object behind each,\n"
             "and what of the message contract that object cannot keep, wherry-semantics(7).\n"

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "farewell.h"
 #include "signals.h"
 #include "tool.h"
 
@@ -33,8 +35,7 @@ bool endpoint_has(const char *url, uint64_t trait)
     return traits && (traits->bits & trait);
 }
 
-/* What follows this key in the URL's query: "=value&...", "&...", ""; or NULL. */
-static const char *find_key(const char *url, const char *key)
+const char *endpoint_value(const char *url, const char *key)
 {
     size_t length = strlen(key);
     for (const char *at = strchr(url, '?'); at; at = strchr(at, '&')) {
@@ -47,7 +48,7 @@ static const char *find_key(const char *url, const char *key)
 
 bool endpoint_says(const char *url, const char *key)
 {
-    return find_key(url, key) != NULL;
+    return endpoint_value(url, key) != NULL;
 }
 
 bool endpoint_refuses_type(struct options *options, const char *url, const char *frame, int64_t type)
@@ -55,7 +56,7 @@ bool endpoint_refuses_type(struct options *options, const char *url, const char 
     const struct wherry_traits *traits = endpoint_traits(url);
     if (!traits || type == traits->default_type) /* an unknown scheme is refused when it is opened */
         return false;
-    const char *said = find_key(url, "frame");
+    const char *said = endpoint_value(url, "frame");
     said = said && *said == '=' ? said + 1 : frame ? frame : "length";
     bool stream = traits->bits & WHERRY_TRAIT_STREAM;
     if (!(traits->bits & WHERRY_TRAIT_TYPES))
@@ -75,13 +76,17 @@ static struct wherry_channel_options options_for(const char *url, const struct w
 {
     struct wherry_channel_options options = WHERRY_CHANNEL_OPTIONS;
     options.single_thread = !endpoint_says(url, "single_thread");
+    options.from = wish->from;
+    options.group = wish->group;
     if (endpoint_has(url, WHERRY_TRAIT_LISTENS) && !endpoint_says(url, "listen") && !endpoint_says(url, "connect"))
         options.side = wish->side;
     if (endpoint_has(url, WHERRY_TRAIT_STREAM) && !endpoint_says(url, "frame"))
         options.frame = wish->frame;
     if (wish->no_read_ahead && endpoint_has(url, WHERRY_TRAIT_READS_AHEAD) && !endpoint_says(url, "read_ahead"))
         options.read_ahead = WHERRY_READ_AHEAD_NO;
-    if (wish->report_ends && endpoint_has(url, WHERRY_TRAIT_LISTENS) && endpoint_has(url, WHERRY_TRAIT_ENDS))
+    options.type = wish->type;
+    if (wish->report_ends && endpoint_has(url, WHERRY_TRAIT_LISTENS | WHERRY_TRAIT_DESCRIPTOR) &&
+        endpoint_has(url, WHERRY_TRAIT_ENDS))
         options.report_ends = true;
     return options;
 }
@@ -89,6 +94,10 @@ static struct wherry_channel_options options_for(const char *url, const struct w
 int endpoint_try(const char *url, const struct wish *wish, wherry_time deadline, struct wherry_channel **ret_channel)
 {
     struct wherry_channel_options options = options_for(url, wish);
+    int result = wherry_channel_open(url, wish->role, &options, deadline, ret_channel);
+    if (result != -EINVAL || !options.report_ends || !endpoint_has(url, WHERRY_TRAIT_DESCRIPTOR))
+        return result;
+    options.report_ends = false; /* a descriptor that does not listen; nothing was touched */
     return wherry_channel_open(url, wish->role, &options, deadline, ret_channel);
 }
 
@@ -153,9 +162,20 @@ static int nobody_came(int error, const char *url)
     return endpoint_complain(code, url);
 }
 
+int endpoint_check(const struct options *options, const char *url)
+{
+    if (!endpoint_says(url, "report_ends"))
+        return TOOL_OK;
+    return misuse(options->verb, "%s: report_ends is for a program, which lets each peer go; wherry(1) does by itself",
+                  url);
+}
+
 int endpoint_open(const char *url, const struct wish *wish, const struct options *options, wherry_time deadline,
                   struct wherry_channel **ret_channel)
 {
+    int code = endpoint_check(options, url);
+    if (code != TOOL_OK)
+        return code;
     /* There is no endpoint to interrupt before open() returns, so it is asked in slices, a signal looked for between
      * them.  They grow, for objects whose connecting takes longer than the first. */
     wherry_time slice = 100 * WHERRY_MILLISECOND;
@@ -209,13 +229,23 @@ int endpoint_complain(int code, const char *url)
     return endpoint_complain_and(code, url, "");
 }
 
-int endpoint_complain_and(int code, const char *url, const char *more)
+static int complain_of(int code, const char *url, const char *why, const char *more)
 {
-    const char *why = wherry_why();
-    size_t enough = strlen(url) < 100 ? strlen(url) : 100; /* the library shortens what is very long */
-    if (strncmp(why, url, enough) == 0)
+    /* the scheme tells: the library shortens what is very long, and names the port that it was given for port 0 */
+    size_t scheme = strcspn(url, ":") + 1;
+    if (strncmp(why, url, scheme) == 0 && why[scheme] != ' ')
         return complain(code, "%s%s", why, more);
     return complain(code, "%s: %s%s", url, why, more);
+}
+
+int endpoint_complain_and(int code, const char *url, const char *more)
+{
+    return complain_of(code, url, wherry_why(), more);
+}
+
+int endpoint_complain_of(int code, const char *url, const char *why)
+{
+    return complain_of(code, url, why, "");
 }
 
 bool endpoint_goes_on(int error, const char *url, bool keeps_on)
@@ -224,7 +254,8 @@ bool endpoint_goes_on(int error, const char *url, bool keeps_on)
         endpoint_complain(TOOL_FAILED, url);
         return true;
     }
-    return (keeps_on || endpoint_has(url, WHERRY_TRAIT_LISTENS)) && endpoint_lacks_descriptors(error, url);
+    return (keeps_on || endpoint_has(url, WHERRY_TRAIT_LISTENS | WHERRY_TRAIT_DESCRIPTOR)) &&
+           endpoint_lacks_descriptors(error, url);
 }
 
 bool endpoint_lacks_descriptors(int error, const char *url)
@@ -268,24 +299,77 @@ int endpoint_borrow(struct wherry_channel *channel, struct wherry_loan *ret_loan
     return 1;
 }
 
+wherry_time endpoint_patience(wherry_time deadline)
+{
+    wherry_time patience = wherry_after(GRACE);
+    return patience < deadline ? patience : deadline;
+}
+
+int endpoint_part(struct wherry_channel *channel, wherry_time deadline)
+{
+    bool waits = wherry_now() < deadline;
+    int result = wherry_channel_close(channel, deadline);
+    return result == 0 && waits && wherry_now() >= deadline ? -EINPROGRESS : result;
+}
+
+int endpoint_late(const char *url)
+{
+    return complain(endpoint_code(-ETIMEDOUT),
+                    "%s: not all that was sent arrived in time: the rest is on its way, and may be lost", url);
+}
+
+bool endpoint_lingers(const char *url)
+{
+    return strncmp(url, "tcp:", 4) == 0 || strncmp(url, "fd:", 3) == 0;
+}
+
+/* All is handed to the kernel.  A close that may take longer than a signal would leave it has a thread of its own. */
+static int part_in_time(struct wherry_channel *channel, wherry_time deadline)
+{
+    wherry_time patience = endpoint_patience(deadline);
+    if (deadline == WHERRY_FOREVER || patience == deadline || !endpoint_lingers(wherry_channel_url(channel)))
+        return endpoint_part(channel, patience);
+    struct farewells farewells = {0};
+    char why[512];
+    int result = farewell_begin(&farewells, channel, deadline);
+    wherry_time step = 20 * WHERRY_MICROSECOND, end = WHERRY_FOREVER;
+    while (farewells.first && !farewell_over(&farewells, false, &result, why)) {
+        if (signals_caught() && end == WHERRY_FOREVER)
+            end = endpoint_grace(deadline);
+        if (wherry_now() >= end)
+            return -EINPROGRESS; /* the command ends, and its threads with it */
+        nanosleep(&(struct timespec){.tv_nsec = step}, NULL);
+        step = step < 5 * WHERRY_MILLISECOND ? 2 * step : step;
+    }
+    return result;
+}
+
 int endpoint_end(struct wherry_channel *channel, wherry_time deadline)
 {
     /* A flush can be ended by a signal, a close cannot.  The first one after a signal may find the interrupt still
      * rung. */
-    int flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
-    if (flushed == -ECANCELED)
-        flushed = wherry_channel_flush(channel, endpoint_grace(deadline));
+    wherry_time until = endpoint_grace(deadline);
+    int flushed = wherry_channel_flush(channel, until);
+    if (flushed == -ECANCELED) {
+        until = endpoint_grace(deadline);
+        flushed = wherry_channel_flush(channel, until);
+    }
     signals_watch(NULL);
-    int closed = wherry_channel_close(channel, WHERRY_NOW);
+    bool late = flushed == -EAGAIN || flushed == -ETIMEDOUT || flushed == -ECANCELED;
+    int closed = late ? endpoint_part(channel, WHERRY_NOW) : part_in_time(channel, until);
     /* what the flush could not wait for is tried again by the close, which has the last word; a failure drops it
      * instead */
-    bool again = flushed == -EAGAIN || flushed == -ETIMEDOUT || flushed == -ECANCELED || flushed == -EOPNOTSUPP;
-    return closed < 0 || again ? closed : flushed;
+    bool again = late || flushed == -EOPNOTSUPP;
+    return (closed < 0 && closed != -EINPROGRESS) || again || flushed == 0 ? closed : flushed;
 }
 
 int endpoint_close(struct wherry_channel *channel, const char *url, wherry_time deadline, int code)
 {
     int result = endpoint_end(channel, deadline);
+    if (result == -EINPROGRESS) {
+        int late = endpoint_late(url);
+        return code == TOOL_OK ? late : code;
+    }
     if (result == 0 || code != TOOL_OK)
         return code;
     return endpoint_complain(endpoint_code(result), url);

@@ -1,40 +1,29 @@
-/* main.c - the command: dispatch over the table of verbs.
+/* main.c - the command: dispatch to a verb.
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "options.h"
-
-static const struct verb *const verbs[] = {
-    &verb_send, &verb_recv, &verb_relay, &verb_echo, &verb_ask, &verb_stat, &verb_transports,
-};
-
-enum { VERBS = sizeof verbs / sizeof *verbs };
-
-static const struct verb *find_verb(const char *name)
-{
-    for (size_t i = 0; i < VERBS; i++)
-        if (strcmp(verbs[i]->name, name) == 0)
-            return verbs[i];
-    return NULL;
-}
+#include "verbs.h"
 
 static int print_help(void)
 {
-    printf("Usage: wherry VERB [options] [operands]\n\n"
-           "Carries messages between processes over any object the kernel has for it.\n\n");
-    for (size_t i = 0; i < VERBS; i++)
-        printf("  %-11s %s\n", verbs[i]->name, verbs[i]->summary);
-    printf("  %-11s %s\n", "help", "what a verb does: wherry help VERB");
-    printf("\n"
-           "Channels are named by URLs such as fifo:./queue, unix:///run/x.sock, unix:@name,\n"
-           "fd:3; 'wherry transports' lists them.  Options go in the query:\n"
-           "unix:./s?frame=line&mode=0660.  Read on in wherry(1) and wherry-semantics(7).\n");
+    verbs_print();
     return finish_printing(TOOL_OK);
+}
+
+/* As misuse(), naming the verb that may have been meant. */
+static int no_verb(const char *name)
+{
+    const struct verb *nearest = verb_nearest(name);
+    if (!nearest)
+        return misuse(NULL, "there is no verb \"%s\"", name);
+    return complain(TOOL_USAGE, "there is no verb \"%s\"; did you mean '%s'?", name, nearest->name);
 }
 
 static int help(int argc, char **argv)
@@ -43,9 +32,9 @@ static int help(int argc, char **argv)
         return print_help();
     if (argc > 2)
         return misuse(NULL, "help: expects no more than one verb");
-    const struct verb *verb = find_verb(argv[1]);
-    if (!verb)
-        return misuse(NULL, "help: there is no verb \"%s\"", argv[1]);
+    const struct verb *verb = verb_find(argv[1]);
+    if (!verb || verb == &verb_complete)
+        return no_verb(argv[1]);
     print_verb_help(verb);
     return finish_printing(TOOL_OK);
 }
@@ -69,6 +58,7 @@ int main(int argc, char **argv)
     int code = hold_standard_descriptors();
     if (code != 0)
         return code;
+    setlocale(LC_CTYPE, ""); /* tables show the characters of the terminal's encoding */
     if (argc < 2)
         return misuse(NULL, "a verb is missing");
     const char *name = argv[1];
@@ -80,8 +70,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(name, "help") == 0)
         return help(argc - 1, argv + 1);
-    const struct verb *verb = find_verb(name);
+    const struct verb *verb = verb_find(name);
     if (!verb)
-        return misuse(NULL, name[0] == '-' ? "unknown option %s" : "there is no verb \"%s\"", name);
+        return name[0] == '-' ? misuse(NULL, "unknown option %s", name) : no_verb(name);
     return verb->run(verb, argc - 1, argv + 1);
 }

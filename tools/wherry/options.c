@@ -83,17 +83,17 @@ struct options options_of(const struct verb *verb)
     return (struct options){.verb = verb, .timeout = WHERRY_FOREVER};
 }
 
-static const char common_help[] = "  -w, --timeout DUR  give up after DUR: a number with us, ms, s, m, h or d\n"
+const char common_help[] = "  -w, --timeout DUR  give up after DUR: a number with us, ms, s, m, h or d\n"
                                   "                     (seconds without), such as 1.5s or .5\n"
                                   "  -q, --quiet        no progress\n"
                                   "  -v, --verbose      say more on standard error: what went through, how fast\n"
-                                  "      --color[=WHEN] auto, always or never; no output is coloured\n"
+                                  "      --color[=WHEN] auto, always or never: names of units\n"
                                   "  -h, --help         this text\n"
                                   "  -V, --version      the version\n";
 
 static const char common_codes[] = "Exit codes:\n"
-                                   "  0 done   1 failed   2 wrong usage   3 timed out   5 somebody else is there\n"
-                                   "  128+N    ended by signal N\n";
+                                   "  0 done   1 failed   2 wrong usage   3 timed out   4 not all could be seen\n"
+                                   "  5 somebody else is there   128+N ended by signal N\n";
 
 void print_verb_help(const struct verb *verb)
 {
@@ -121,9 +121,13 @@ static int bad_option(struct options *options, int result, char **argv)
 
 static int take_color(struct options *options)
 {
-    if (optarg && strcmp(optarg, "auto") != 0 && strcmp(optarg, "always") != 0 && strcmp(optarg, "never") != 0)
-        return stop(options, misuse(options->verb, "--color takes auto, always or never, not %s", optarg));
-    return 0;
+    static const char *const names[] = {[COLOR_AUTO] = "auto", [COLOR_ALWAYS] = "always", [COLOR_NEVER] = "never"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(optarg ? optarg : names[COLOR_ALWAYS], names[i]) == 0) {
+            options->color = (enum color)i;
+            return 0;
+        }
+    return stop(options, misuse(options->verb, "--color takes auto, always or never, not %s", optarg));
 }
 
 static int take_timeout(struct options *options)

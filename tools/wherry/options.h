@@ -14,6 +14,7 @@
 /* What every verb takes: -h -V -q -v -w --color. */
 struct options {
     const struct verb *verb;
+    enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
     bool quiet, verbose;
     bool timed;          /* -w was given */
     wherry_time timeout; /* ns; WHERRY_FOREVER without -w */
@@ -55,7 +56,10 @@ const char *parse_duration(const char *text, wherry_time *ret_duration);
 /* A decimal number from `least` to `most`.  NULL, or what is wrong with it. */
 const char *parse_number(const char *text, int64_t least, int64_t most, int64_t *ret_number);
 
-/* Print the help of a verb, or of the whole command with NULL. */
+/* What --help says of the options that every verb takes. */
+extern const char common_help[];
+
+/* Print the help of a verb. */
 void print_verb_help(const struct verb *verb);
 
 #endif

@@ -8,6 +8,7 @@
 #include <wherry/wherry.h>
 
 #include "endpoint.h"
+#include "farewell.h"
 #include "options.h"
 #include "outbox.h"
 #include "progress.h"
@@ -20,6 +21,8 @@ struct link {
     struct outbox forward, back;
     wherry_time retry_at, retry_step; /* while `to` is NULL */
     wherry_time patience;             /* of a try to reach another host */
+    wherry_time quiet_since;          /* when the last came back, or its peer ended */
+    wherry_time let_go_until;         /* its peer was told the end, and what was sent to it arrives; 0: not yet */
     size_t in_vain;                   /* bytes that came after TO had gone */
     bool unflushed;                   /* `to` itself keeps something */
     bool from_done;                   /* nothing more comes from FROM for this link */
@@ -46,11 +49,14 @@ struct relay {
     bool progressed;    /* this turn brought something */
     bool more;          /* there may be more to take without waiting */
     bool types_noted;   /* that types are dropped was said */
+    bool out_of_time;   /* so was that the time is over */
     uint64_t lost;      /* messages taken and not delivered */
+    uint64_t late;      /* connections on which not all arrived in time */
     uint64_t torn;      /* last records without a delimiter that went on as whole ones */
     int code;
     wherry_time deadline;
     struct waiting to_waits;
+    struct farewells farewells; /* ends of TO that links have done with */
 };
 
 /* The link that messages of this peer of FROM go through, now first in the list; made when there is none and `make`.
@@ -72,7 +78,7 @@ void link_wait(struct relay *relay, const struct link *link);
 /* Nothing waits in it: it may go when others need its place. */
 bool link_is_idle(const struct link *link);
 
-/* Let the peer of a dead link go once all its answers are written.  False: not yet. */
+/* Let the peer of a dead link go once all its answers are written, and have arrived.  False: not yet. */
 bool link_lets_go(struct relay *relay, struct link *link);
 
 /* Close and free it; what it still holds counts as lost. */
@@ -81,6 +87,13 @@ void link_close(struct relay *relay, struct link *link);
 /* A message that came from `url` goes on.  A record that lacks its delimiter cannot be passed on as such: it is
  * counted, and the first of them is said. */
 void relay_count(struct relay *relay, const char *url, const struct wherry_loan *loan);
+
+/* Hear how the closing of the ends of TO went, as far as it is over; `wait`: of all. */
+void relay_hear_farewells(struct relay *relay, bool wait);
+
+/* Not all that was sent to a peer of `url` arrived in time: it is counted, and the first of them is said; the relay
+ * exits with that in the end. */
+void relay_late(struct relay *relay, const char *url);
 
 /* The last call on `url` failed: say why; the relay exits with `code` in the end. */
 void relay_fails(struct relay *relay, int code, const char *url);

@@ -14,6 +14,12 @@ enum { TURN = 256 };
 /* How long a try to reach another host takes at most. */
 #define PATIENCE (400 * WHERRY_MILLISECOND)
 
+/* Where TO knows no end, only silence for so long says that no more comes back for a peer that has ended. */
+#define QUIET (5 * WHERRY_SECOND)
+
+/* How often it is looked whether all that was sent to a peer has arrived. */
+#define ARRIVING (2 * WHERRY_MILLISECOND)
+
 /* A link of its own for each peer may hold so much, so that one slow peer does not at once stop the others; where all
  * share one link, what TO does not take is not taken from FROM. */
 static const size_t most_per_peer = 256 << 10;
@@ -21,6 +27,15 @@ static const size_t most_per_peer = 256 << 10;
 void relay_fails(struct relay *relay, int code, const char *url)
 {
     endpoint_complain(code, url);
+    if (relay->code == TOOL_OK)
+        relay->code = code;
+}
+
+void relay_late(struct relay *relay, const char *url)
+{
+    if (relay->out_of_time || relay->late++ > 0)
+        return;
+    int code = endpoint_late(url);
     if (relay->code == TOOL_OK)
         relay->code = code;
 }
@@ -198,6 +213,7 @@ static void take_back(struct relay *relay, struct link *link)
             return;
         relay->progressed = true;
         if (result == 1) {
+            link->quiet_since = wherry_now();
             relay_count(relay, relay->to_url, &loan);
             result = outbox_post(&link->back, relay->from, &loan);
             wherry_channel_return(link->to, &loan);
@@ -220,7 +236,14 @@ static void finish_forward(struct relay *relay, struct link *link)
         return;
     wherry_channel_finish(link->to, WHERRY_NOW); /* where the object cannot say so, closing it will */
     link->forward_done = true;
+    link->quiet_since = wherry_now();
     relay->progressed = true;
+}
+
+static bool is_quiet(const struct relay *relay, const struct link *link)
+{
+    return (link->from_done || relay->from_done) && !endpoint_has(relay->to_url, WHERRY_TRAIT_ENDS) &&
+           wherry_now() - link->quiet_since >= QUIET;
 }
 
 static bool is_gone(struct wherry_channel *channel, uint64_t peer)
@@ -232,6 +255,7 @@ static bool is_gone(struct wherry_channel *channel, uint64_t peer)
 /* What ends a link: both directions are done; or one end has gone for good, and all that it sent is delivered. */
 static void notice_end(struct relay *relay, struct link *link)
 {
+    link->to_done |= link->forward_done && is_quiet(relay, link);
     bool settled = !link->back.first && (link->peer != 0 || !relay->unflushed);
     if (relay->stopping)
         link->dead = settled && !link->forward.first && !link->unflushed;
@@ -263,19 +287,73 @@ bool link_is_idle(const struct link *link)
     return !link->forward.first && !link->back.first && !link->unflushed;
 }
 
+/* How a close of TO went. */
+static void parted(struct relay *relay, int result)
+{
+    if (result == -EINPROGRESS)
+        relay_late(relay, relay->to_url);
+    else if (result < 0)
+        relay_fails(relay, endpoint_code(result), relay->to_url);
+}
+
+void relay_hear_farewells(struct relay *relay, bool wait)
+{
+    int result;
+    char why[512];
+    while (farewell_over(&relay->farewells, wait, &result, why)) {
+        if (result == 0 || result == -EINPROGRESS) {
+            parted(relay, result);
+            continue;
+        }
+        int code = endpoint_complain_of(endpoint_code(result), relay->to_url, why);
+        if (relay->code == TOOL_OK)
+            relay->code = code;
+    }
+}
+
+/* Nothing more goes through a link: what it still holds is lost, and TO is closed.  What was sent there has time to
+ * arrive, while the other links are served (H71). */
+static void hang_up(struct relay *relay, struct link *link)
+{
+    relay->lost += link->forward.count + link->back.count;
+    outbox_clear(&link->forward);
+    outbox_clear(&link->back);
+    if (!link->to)
+        return;
+    if (endpoint_lingers(relay->to_url))
+        parted(relay, farewell_begin(&relay->farewells, link->to, endpoint_patience(relay->deadline)));
+    else
+        parted(relay, wherry_channel_close(link->to, link->unflushed ? endpoint_grace(relay->deadline) : WHERRY_NOW));
+    link->to = NULL;
+    link->unflushed = false;
+}
+
 bool link_lets_go(struct relay *relay, struct link *link)
 {
-    if (link->peer == 0)
+    struct wherry_peer_stats stats = {0};
+    hang_up(relay, link);
+    if (link->peer == 0 || wherry_channel_disconnect(relay->from, link->peer, WHERRY_NOW) != -EAGAIN)
         return true;
-    bool kept = wherry_channel_disconnect(relay->from, link->peer, WHERRY_NOW) == -EAGAIN;
-    relay->unflushed |= kept;
-    return !kept;
+    wherry_channel_peer_stats(relay->from, link->peer, &stats, sizeof stats);
+    if (stats.kept_bytes > 0) {
+        relay->unflushed = true;
+        return false;
+    }
+    if (link->let_go_until == 0)
+        link->let_go_until = endpoint_patience(relay->deadline);
+    if (wherry_now() < link->let_go_until)
+        return false;
+    wherry_channel_disconnect(relay->from, link->peer, wherry_after(-1)); /* a deadline that has passed: now it goes */
+    relay_late(relay, relay->from_url);
+    return true;
 }
 
 void link_wait(struct relay *relay, const struct link *link)
 {
+    if (link->let_go_until != 0)
+        waiter_not_after(&relay->waiter, wherry_after(ARRIVING)); /* no descriptor says when all has arrived */
     if (link->dead)
-        return; /* it waits for room at FROM */
+        return; /* else it waits for room at FROM */
     if (!link->to) {
         waiter_not_after(&relay->waiter, link->retry_at);
         return;
@@ -291,12 +369,7 @@ void link_wait(struct relay *relay, const struct link *link)
 
 void link_close(struct relay *relay, struct link *link)
 {
-    relay->lost += link->forward.count + link->back.count;
-    outbox_clear(&link->forward);
-    outbox_clear(&link->back);
-    int result = wherry_channel_close(link->to, link->unflushed ? endpoint_grace(relay->deadline) : WHERRY_NOW);
-    if (result < 0)
-        relay_fails(relay, endpoint_code(result), relay->to_url);
+    hang_up(relay, link);
     relay->link_count--;
     free(link);
 }

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -40,6 +41,14 @@ int signals_install(void)
     wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0)
         return complain(TOOL_FAILED, "no descriptor to hear signals by: %s", strerror(errno));
+    /* not where a number that nobody handed down would be ours: fd:3 */
+    int away = -1;
+    for (int number = 255; away < 0 && number > wake; number /= 4) /* as far as the limit allows */
+        away = fcntl(wake, F_DUPFD_CLOEXEC, number);
+    if (away >= 0) {
+        close(wake);
+        wake = away;
+    }
     /* no SA_RESTART: what waits shall look up; RESETHAND: the second signal finds the default and kills */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {

@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * JSON: {"schema": N, "<name>": [{"<column>": ...}]}.  The key is there when the list is empty. */
+ * JSON: {"schema": N, "<name>": [{"<column>": ...}]}.  The key is there when the list is empty; what table_add() was
+ * given stands before it. */
 #ifndef WHERRY_TOOL_TABLE_H
 #define WHERRY_TOOL_TABLE_H
 
@@ -45,6 +46,7 @@ bool table_option(struct table_style *style, int option);
     "  -r, --raw          columns separated by one blank, odd bytes as \\xNN\n"                                        \
     "  -b, --bytes        sizes in bytes, not in K, M and G\n"
 
+struct json_object;
 struct table;
 
 /* Begin a table called `name`.  0, or the exit code with the mistake said. */
@@ -53,6 +55,9 @@ int table_new(const struct verb *verb, const char *name, int schema, const struc
 
 /* One more row: `cells` has one text for each of the columns; NULL is an empty cell, null in JSON.  0 or -errno. */
 int table_row(struct table *table, const char *const *cells);
+
+/* In JSON one more member besides the list: takes `value` over.  0 or -errno. */
+int table_add(struct table *table, const char *key, struct json_object *value);
 
 /* Print and free it; the exit code. */
 int table_finish(struct table *table);

@@ -14,12 +14,15 @@ enum {
     TOOL_TIMED_OUT = 3,
     TOOL_PARTIAL = 4, /* permissions hid something */
     TOOL_BUSY = 5,    /* somebody else is there */
+    TOOL_CANNOT = 125, /* around a command: wherry itself failed */
+    TOOL_NOT_RUN = 126,
+    TOOL_NOT_FOUND = 127,
     TOOL_SIGNAL = 128,
 };
 
 struct verb {
     const char *name;
-    const char *summary;  /* one line for the list of verbs */
+    const char *summary;  /* for the list of verbs, at most 25 bytes */
     const char *operands; /* "URL [FILE]" */
     const char *help;     /* what --help prints between the usage line and the common options */
     const char *examples; /* and after them */
@@ -27,6 +30,10 @@ struct verb {
 };
 
 extern const struct verb verb_send, verb_recv, verb_relay, verb_echo, verb_ask, verb_stat, verb_transports;
+extern const struct verb verb_lock, verb_run, verb_signals, verb_kill, verb_wait, verb_pipe;
+extern const struct verb verb_ls, verb_show, verb_who, verb_peers, verb_locks, verb_map, verb_gc, verb_top, verb_doctor;
+extern const struct verb verb_segment, verb_sem, verb_mk, verb_rm;
+extern const struct verb verb_complete; /* for shells */
 
 /* Print "wherry: " and the text as one line on standard error, foreign bytes made harmless; return `code`. */
 int complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

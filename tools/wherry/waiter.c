@@ -36,14 +36,19 @@ void waiter_begin(struct waiter *waiter, wherry_time deadline)
     waiter->receiving = waiter->count;
 }
 
-void waiter_receives(struct waiter *waiter, struct wherry_channel *channel)
+void waiter_reads(struct waiter *waiter, int fd)
 {
-    if (!add(waiter, wherry_channel_receive_fd(channel)))
+    if (!add(waiter, fd))
         return;
     /* it changes places with the first of those for sending */
     struct pollfd last = waiter->fds[waiter->count - 1];
     waiter->fds[waiter->count - 1] = waiter->fds[waiter->receiving];
     waiter->fds[waiter->receiving++] = last;
+}
+
+void waiter_receives(struct waiter *waiter, struct wherry_channel *channel)
+{
+    waiter_reads(waiter, wherry_channel_receive_fd(channel));
 }
 
 void waiter_sends(struct waiter *waiter, struct wherry_channel *channel)

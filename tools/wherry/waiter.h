@@ -31,6 +31,9 @@ void waiter_begin(struct waiter *waiter, wherry_time deadline);
 void waiter_receives(struct waiter *waiter, struct wherry_channel *channel);
 void waiter_sends(struct waiter *waiter, struct wherry_channel *channel);
 
+/* Likewise until this descriptor of the verb's own is readable. */
+void waiter_reads(struct waiter *waiter, int fd);
+
 /* Not beyond this time. */
 void waiter_not_after(struct waiter *waiter, wherry_time time);
 

@@ -1,0 +1,71 @@
+# tests/cli/pipe_kit.py - owns what the cases of `wherry pipe` share: the links, how one is started, and who belongs to
+# it.
+#
+# SPDX-License-Identifier: MIT
+import os
+import pathlib
+
+import run
+from run import same
+
+NAMED = ("shm", "mq", "sysv", "fifo", "file", "unix+dgram")  # what has a name that could stay behind
+LINKS = ("unix", "unix+seqpacket", "tcp", "udp", "pipe", "socketpair", *NAMED)
+ALL = ("", *(f"={scheme}=" for scheme in LINKS))
+
+
+def words_of(stage, *words):
+    return [w for w in ("pipe", *words) if w != ""], {**os.environ, "XDG_RUNTIME_DIR": str(stage.path)}
+
+
+def start(stage, *words, **how):
+    words, env = words_of(stage, *words)
+    return stage.start_wherry(*words, **{"env": env, **how})
+
+
+def pipe(stage, *words, **how):
+    words, env = words_of(stage, *words)
+    return stage.run_wherry(*words, **{"env": env, **how})
+
+
+# ---- who is there, and what ----
+
+def parents():
+    """All processes that run: their parent and name."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                text = pathlib.Path(f"/proc/{name}/stat").read_text(errors="replace")
+            except OSError:
+                continue
+            state, parent = text.rsplit(")", 1)[1].split()[:2]
+            if state not in "ZX":
+                found[int(name)] = (int(parent), text.split("(", 1)[1].rsplit(")", 1)[0])
+    return found
+
+
+def descendants(pid):
+    """The processes below this one, with their names."""
+    everybody, found = parents(), {}
+    more = [pid]
+    while more:
+        above = more.pop()
+        for child, (parent, name) in everybody.items():
+            if parent == above and child not in found:
+                found[child] = name
+                more.append(child)
+    return found
+
+
+def wait_gone(pids):
+    """Until none of them runs; those that had no other parent left are ours, and are reaped."""
+    run.wait_for(lambda: not set(pids) & set(parents()), "all processes to end")
+
+
+def part(everybody, process, which):
+    names = {"keeper": "wherry-pipe", "sender": "wherry-pipe-out", "receiver": "wherry-pipe-in"}
+    if which == "front":
+        return process.pid
+    found = [pid for pid, name in everybody.items() if name == names[which]]
+    same(len(found), 1, f"processes that are the {which}")
+    return found[0]
