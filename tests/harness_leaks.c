@@ -4,7 +4,7 @@
  *
  * Each kind has one function that walks what exists and calls found() for what should not.  Some kinds settle a moment
  * after the call that ended them (a joined thread leaves /proc later than the join returns): they are looked at again
- * for a second.  What belongs to the test alone is wrong at once. */
+ * for some seconds.  What belongs to the test alone is wrong at once. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -388,7 +388,7 @@ static void look(unsigned leaves)
 
 const char *test__leaks_after(unsigned leaves)
 {
-    int rounds = 200 * (int)test_slowness(); /* of 5 ms */
+    int rounds = 400 * (int)test_slowness(); /* of 5 ms */
     for (look(leaves); text[0] != '\0' && settles && rounds > 0; rounds--) {
         test_sleep(5 * WHERRY_MILLISECOND);
         look(leaves);

@@ -5,6 +5,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 
 import run
 import tap
-from run import one_line, same
+from run import one_line, same, wait_for
 
 DEAF = 'trap "" TERM; echo deaf; exec sleep 300'
 LARGE = """
@@ -38,6 +39,7 @@ def deaf(stage, **how):
     """A process that ignores SIGTERM."""
     process = stage.start("sh", "-c", DEAF, **how)
     process.read_out(5)
+    wait_for(lambda: tap.asleep(process.pid, os.path.realpath(shutil.which("sleep"))), "the shell to become sleep")
     return process
 
 
@@ -173,7 +175,7 @@ def test_there_or_not(stage):
 def test_a_zombie(stage):
     """a process that has ended and is not waited for takes signals: -v says so"""
     process = stage.start("true")
-    run.wait_for(lambda: state(process) == "Z", "its end")
+    wait_for(lambda: state(process) == "Z", "its end")
     one_line(stage.run_wherry("kill", "-v", process.pid), "SIGTERM; it has ended, and its parent has not waited for it")
     process.end()
 
@@ -313,7 +315,7 @@ def test_group(stage):
 def test_group_then(stage):
     """--group --then: those who ignore the first get the next, until none runs"""
     shell = start_group(stage, f"sleep 300 {QUIET} (trap '' TERM; exec sleep 300) {QUIET} trap '' TERM")
-    run.wait_for(lambda: len(members(shell.pid)) == 3, "the group")
+    wait_for(lambda: len(members(shell.pid)) == 3, "the group")
     said = stage.run_wherry("kill", "-vg", "--then", "50ms:USR1", "--then", "50ms:KILL", shell.pid)
     same(re.findall(r"SIG\w+", said.err.decode()), ["SIGTERM", "SIGUSR1"])
     same(members(shell.pid), [], "who is left of the group")
@@ -339,7 +341,7 @@ def test_own_group(stage):
     """--group of its own process group: it gets the signal, too, as kill 0 in a shell"""
     shell = stage.start("sh", "-c", f"sleep 300 {QUIET} {stage.wherry} kill --group $$", start_new_session=True)
     shell.end(-signal.SIGTERM)
-    run.wait_for(lambda: not members(shell.pid), "the group's end")
+    wait_for(lambda: not members(shell.pid), "the group's end")
     bury(stage)
 
 

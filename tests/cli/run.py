@@ -271,10 +271,20 @@ class Stage:
             if pid == 0:
                 children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
                 for child in children:
-                    left.append(f"a process: pid {child} "
-                                + pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")[:80])
-                    os.kill(int(child), signal.SIGKILL)
+                    words = pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+                    if not is_dying(child):
+                        left.append(f"a process: pid {child} {words[:80]}")
+                        os.kill(int(child), signal.SIGKILL)
                     os.waitpid(int(child), 0)
+
+
+def is_dying(pid):
+    """Whether it has been killed, and only its end takes time: a process of ours that nobody has waited for."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    pending = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+    flags = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[6])
+    exiting = 0x4  # PF_EXITING, linux/sched.h
+    return flags & exiting != 0 or any(mask >> (signal.SIGKILL - 1) & 1 for mask in pending)
 
 
 def descriptors():
