@@ -15,7 +15,7 @@ import tempfile
 import tap
 
 LIMIT = 30
-SECONDS = 10
+SECONDS = 60
 
 
 def blocks(text):

@@ -91,6 +91,7 @@ def test_members_of_a_group_share(stage):
     same(sorted(members[0].out.split() + members[1].out.split()), sorted(lines))
     same(alone.out.split(), lines)
     for process in (*members, alone):
+        stage.wait_asleep(process)  # one that has got nothing yet may not have begun
         process.stop()
 
 

@@ -85,7 +85,8 @@ class Browser:
 
     @staticmethod
     def _left():
-        """Our children that run, the browser's orphans among them; what has ended is collected."""
+        """Our children that run, the browser's orphans among them; what has ended is collected, and counts once more:
+        its children may be ours since."""
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
             children = file.read().split()
         left = []
@@ -93,7 +94,8 @@ class Browser:
             try:
                 with open(f"/proc/{child}/comm", encoding="utf-8", errors="replace") as file:
                     name = file.read().strip()
-                if name.startswith("chrom") and os.waitpid(int(child), os.WNOHANG) == (0, 0):
+                if name.startswith("chrom"):
+                    os.waitpid(int(child), os.WNOHANG)
                     left.append(child)
             except (OSError, ChildProcessError):
                 pass

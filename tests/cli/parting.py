@@ -4,9 +4,11 @@
 #
 # Both sides have small buffers, so that most of what was sent waits in the kernel of the side that sends until the
 # other one reads.  Bytes that come to a closed connection reset it, and what waits there is lost.
+import functools
 import signal
 import socket
 import subprocess
+import time
 
 import run
 import tap
@@ -18,6 +20,26 @@ FEW = LINES[:40 * 28]
 SMALL = 8192
 ROOM = "capacity=200k"
 END_SAID = {"04", "05", "08", "09", "0B"}  # FIN_WAIT1 and so on: enum in the kernel's tcp_states.h
+
+
+def while_it_lasts(case):
+    """What was sent waits 5 s for who reads it: on a machine that stood still for so long a case is begun again, twice
+    at the most."""
+    @functools.wraps(case)
+    def tried(stage):
+        for left in (2, 1, 0):
+            began = time.monotonic()
+            try:
+                return case(stage)
+            except Exception:
+                if left == 0 or time.monotonic() - began < 4:
+                    raise
+            for process in stage.processes:
+                process.popen.kill()
+                process.popen.wait()
+            for path in stage.path.iterdir():
+                path.unlink()
+    return tried
 
 
 def server_at(family=socket.AF_INET):
@@ -111,6 +133,7 @@ def rest_of(link):
 
 # ---- send ----
 
+@while_it_lasts
 def test_h71_send_to_a_server_that_answers(stage):
     """h71: send to a server that answers each line: all lines arrive before it ends"""
     with server_at() as server:
@@ -132,7 +155,7 @@ def test_send_to_a_server_that_stays(stage):
             send.shut()
             same(send.end().err, b"", "standard error")
             same(run.read_all(link), FEW)
-        send = stage.start_wherry("send", "-w2s", url_of(server), stdin=subprocess.PIPE)
+        send = stage.start_wherry("send", "-w6s", url_of(server), stdin=subprocess.PIPE)
         with accept(server) as link:
             send.write(LINES)
             send.shut()
@@ -165,6 +188,7 @@ def test_send_and_a_server_that_reads_late(stage):
 
 # ---- relay, at TO ----
 
+@while_it_lasts
 def test_h71_relay_to_a_server_that_answers(stage):
     """h71: relay to a server that greets and answers each line: all lines arrive before it ends, both ways or one"""
     for words in ((), ("--one-way",)):
@@ -185,6 +209,7 @@ def test_h71_relay_to_a_server_that_answers(stage):
             relay.end()
 
 
+@while_it_lasts
 def test_relay_holds_nobody_up_for_a_server(stage):
     """relay, of which one connection to a server is ending and the server reads nothing: others are served meanwhile"""
     with server_at() as server:
@@ -213,6 +238,7 @@ def serve_once(server, answer):
         link.sendall(answer)
 
 
+@while_it_lasts
 def test_h71_relay_lets_a_client_go_that_talks_on(stage):
     """h71: relay, whose server has answered and closed: the client that talks on gets the answer, others are served"""
     relay = stage.start_wherry("relay", "--keep", "-v", f"tcp://127.0.0.1:0?frame=line&{ROOM}",
@@ -229,6 +255,7 @@ def test_h71_relay_lets_a_client_go_that_talks_on(stage):
     relay.stop()
 
 
+@while_it_lasts
 def test_relay_stopped_while_clients_talk(stage):
     """SIGTERM to a relay: a client that talks on gets all answers that had come"""
     relay = stage.start_wherry("relay", "-v", f"tcp://127.0.0.1:0?frame=line&{ROOM}", "unix:./back?frame=line")
@@ -246,6 +273,7 @@ def test_relay_stopped_while_clients_talk(stage):
 
 # ---- echo ----
 
+@while_it_lasts
 def test_h71_echo_stopped_while_clients_talk(stage):
     """h71: SIGTERM to echo: a client that talks on gets all answers that were due"""
     echo = stage.start_wherry("echo", "-v", f"tcp://127.0.0.1:0?frame=line&{ROOM}")

@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: MIT
 import hashlib
 import os
+import pathlib
 import random
 import re
 import select
@@ -13,7 +14,7 @@ import subprocess
 
 import run
 import tap
-from pipe_kit import ALL, descendants, parents, part, pipe, start, wait_gone, words_of
+from pipe_kit import ALL, descendants, own_port, parents, part, pipe, start, wait_gone, words_of
 from run import one_line, same
 
 
@@ -61,9 +62,7 @@ def test_long(stage):
 
 def test_given(stage):
     """an address that is given: paths, a port, a log that has something in it; and what there was stays"""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     data = random.Random(3).randbytes(300_000)
     for url in ("unix:./s", "unix:@wherry-test-" + stage.path.name, "unix+seqpacket:./s", "unix+dgram:./s", "fifo:./f",
                 "unix:./s?frame=raw", f"tcp://127.0.0.1:{port}", f"udp://127.0.0.1:{port}", "shm://" + stage.path.name,
@@ -98,6 +97,10 @@ def test_somebody_elses_messages(stage):
         stage.run_wherry("rm", f"posix-mq:/{name}")
 
 
+def state_of(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 def test_loss(stage):
     """something of what was sent does not arrive, since somebody else took it: that is said, and no end like others"""
     name = f"wherry-test-{stage.path.name}"
@@ -109,8 +112,10 @@ def test_loss(stage):
         process.write(b"before")
         process.read_out(6)
         os.kill(receiver, signal.SIGSTOP)
+        # one that yet sleeps in the kernel would be handed the message there
+        run.wait_for(lambda: state_of(receiver) == "T", "the receiver to be stopped")
         process.write(b"taken")
-        same(stage.run_wherry("recv", "--raw", "-c1", "-w20", f"mq:///{name}").out, b"taken")
+        same(stage.run_wherry("recv", "--raw", "-c1", "-w60", f"mq:///{name}").out, b"taken")
         os.kill(receiver, signal.SIGCONT)
         process.write(b"after")
         process.shut()
@@ -123,9 +128,7 @@ def test_loss(stage):
 def test_strangers(stage):
     """where anybody may connect, strangers are shown out: foreign bytes, messages, one that stays; then all arrives"""
     data = random.Random(4).randbytes(200_000)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     for scheme in ("tcp", "udp"):
         process = start(stage, "cat", f"={scheme}://127.0.0.1:{port}=", "cat", stdin=subprocess.PIPE)
         run.wait_for(lambda p=process: list(descendants(p.pid).values()).count("cat") == 2, "all to be there")

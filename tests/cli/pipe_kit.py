@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: MIT
 import os
 import pathlib
+import socket
 
 import run
 from run import same
@@ -22,9 +23,37 @@ def start(stage, *words, **how):
     return stage.start_wherry(*words, **{"env": env, **how})
 
 
-def pipe(stage, *words, **how):
+def lacks_room(process):
+    """Whether it could not be, since the queues of all tests that run at this time are as many as a user may have."""
+    return process.popen.poll() == 125 and b"RLIMIT_MSGQUEUE" in process.err
+
+
+def pipe(stage, *words, code=0, **how):
     words, env = words_of(stage, *words)
-    return stage.run_wherry(*words, **{"env": env, **how})
+
+    def ran():
+        process = stage.run_wherry(*words, **{"env": env, **how, "code": None})
+        return None if lacks_room(process) else process
+    process = run.wait_for(ran, "room for a queue")
+    if code is not None:
+        run.same(process.popen.returncode, code, f"{process}: {process.err!r}: the exit code")
+    return process
+
+
+def own_port():
+    """A port of loopback that is free, for tcp: and udp:, and that the kernel gives to nobody who asks for any."""
+    first, last = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [port for port in range(10000, 65536) if not first <= port <= last]
+    begin = os.getpid() * 7 % len(ports)
+    for port in ports[begin:] + ports[:begin]:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as packets:
+            try:
+                stream.bind(("127.0.0.1", port))
+                packets.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise run.tap.Failure("no port is free")
 
 
 # ---- who is there, and what ----

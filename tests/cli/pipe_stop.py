@@ -14,7 +14,7 @@ import sys
 
 import run
 import tap
-from pipe_kit import ALL, NAMED, descendants, parents, part, pipe, start, wait_gone, words_of
+from pipe_kit import ALL, NAMED, descendants, lacks_room, parents, part, pipe, start, wait_gone, words_of
 from run import one_line, same
 
 
@@ -50,14 +50,21 @@ STUBBORN = 'trap "" TERM INT HUP; sleep 300; true'
 
 def begin(stage, first, link, last, *flags):
     """A pipeline under way, in a session of its own, with its grandchildren; all processes."""
-    process = start(stage, *flags, first, link, last, start_new_session=True)
     most = 1 + (2 if link else 0) + sum(2 if "; true" in c else 1 for c in (first, last))
 
-    def there():
+    def there(process):
+        if process.popen.poll() is not None:
+            if lacks_room(process.end(None)):
+                return True
+            raise tap.Failure(f"{process} ended: {process.err!r}")
         names = list(descendants(process.pid).values())
         return len(names) == most and sum(n in ("sleep", "cat", "yes", "wc") for n in names) == 2
 
-    run.wait_for(there, "all to be there")
+    def begun():
+        process = start(stage, *flags, first, link, last, start_new_session=True)
+        run.wait_for(lambda: there(process), "all to be there")
+        return None if lacks_room(process) else process
+    process = run.wait_for(begun, "room for a queue")
     return process, descendants(process.pid)
 
 
@@ -65,12 +72,15 @@ def test_timeout(stage):
     """-w bounds the whole: 3, and nobody is left, of those either who ignore SIGTERM, nor what they started"""
     cases = [("sleep 300; true", link, "cat; true", "143") for link in ("", "=shm=", "=sysv=")]
     cases.append((STUBBORN, "=tcp=", "cat", "137"))
-    # all at the same time, since each takes its own
-    late = [start(stage, "-v", "-w", "0.3", first, link, last) for first, link, last, _ in cases]
-    for process, (*_, status) in zip(late, cases):
-        lines = process.end(3).err.decode().splitlines()
-        same(lines[0], "wherry: pipe: the time that -w gave is over")
-        same(lines[1][:17], f"wherry: pipe: {status}")
+    for time in ("0.3", "3", "20"):  # in which all of them have to be under way
+        # all at the same time, since each takes its own
+        late = [start(stage, "-v", "-w", time, first, link, last) for first, link, last, _ in cases]
+        said = [process.end(3).err.decode().splitlines() for process in late]
+        wanted = [["wherry: pipe: the time that -w gave is over", f"wherry: pipe: {status}"] for *_, status in cases]
+        if [[line[:len(text)] for line, text in zip(*both)] for both in zip(said, wanted)] == wanted:
+            break
+    else:
+        raise tap.Failure(f"they said {said}, not {wanted}")
     same(pipe(stage, "-w", "60", "echo in time", "=shm=", "cat").out, b"in time\n")
 
 

@@ -133,6 +133,8 @@ def test_two_senders_two_readers(stage):
         readers = [stage.start_wherry("recv", "--with-nul", queue.url),
                    stage.start(stage.helper("raw_queue"), "listen", *queue.words)]
         queue.wait_made()
+        for reader in readers:
+            stage.wait_asleep(reader)  # who comes after its removal would make the queue anew
         stage.write("first", b"".join(b"first %d\n" % i for i in range(3000)))
         stage.write("second", b"".join(b"second %d\n" % i for i in range(3000)))
         senders = [stage.start_wherry("send", "--with-nul", queue.url, "first"),
@@ -303,12 +305,13 @@ def test_posix_python(stage):
 def test_posix_two_and_two(stage):
     """two senders and two readers on one POSIX queue"""
     with posix(stage) as (_, url):
-        recvs = [stage.start_wherry("recv", "-w3", url) for _ in range(2)]
+        recvs = [stage.start_wherry("recv", url) for _ in range(2)]
         stage.write("first", b"".join(b"first %d\n" % i for i in range(2000)))
         stage.write("second", b"".join(b"second %d\n" % i for i in range(2000)))
         for sender in [stage.start_wherry("send", url, name) for name in ("first", "second")]:
             sender.end()
-        got = [recv.end(3).out.decode().splitlines() for recv in recvs]
+        recvs[0].read(lambda: sum(recv.out.count(b"\n") for recv in recvs) >= 4000, "all that was sent")
+        got = [recv.stop().out.decode().splitlines() for recv in recvs]
         same(sorted(got[0] + got[1]), sorted(f"{who} {i}" for who in ("first", "second") for i in range(2000)))
 
 

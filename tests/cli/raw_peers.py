@@ -317,7 +317,7 @@ def test_another_user(stage):
     stage.run("nc", "-N", "-U", "s", input=b"from nobody\n", user=65534, group=65534)
     lines = run.json_lines(recv.end().out)
     same([(m["data"], m["peer"]["uid"]) for m in lines], [("from nobody", 65534)])
-    recv = stage.start_wherry("recv", "-w5s", "unix:./s?frame=line&mode=0666")
+    recv = stage.start_wherry("recv", "-w50s", "unix:./s?frame=line&mode=0666")
     stage.wait_listening("s")
     stage.run("nc", "-N", "-U", "s", input=b"from nobody\n", user=65534, group=65534, code=None)
     stage.run_wherry("send", "unix:./s?frame=line", input=b"from root\n")

@@ -108,8 +108,7 @@ class Soak:
             self.front.signal(signal.SIGKILL)
             self.front.end(-signal.SIGKILL)
         elif how == "behind":
-            wait_for(lambda: self.behind(), "somebody supervises")
-            hit(self.behind(), signal.SIGKILL)
+            hit(wait_for(self.behind, "somebody supervises"), signal.SIGKILL)
             self.front.end(128 + signal.SIGKILL)
             same(os.listdir(self.stage.path / "rt/wherry"), [], "what is left of a run whose second process was killed")
         else:

@@ -297,15 +297,17 @@ def test_order(stage):
 NOTIFY = "import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); time.sleep(0.1); " \
          "s.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:]); open('log', 'a').write('up\\n'); s.send(b'READY=1'); " \
          "time.sleep(100)"
-LISTEN = "import socket, time; time.sleep(0.1); s = socket.socket(); s.bind(('127.0.0.1', %d)); " \
+LISTEN = "import socket, time; time.sleep(0.1); s = socket.socket(); " \
+         "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', %d)); " \
          "open('log', 'a').write('up\\n'); s.listen(); time.sleep(100)"
 
 
 def test_ready(stage):
     """notify, fd, exit and a URL: what comes after starts when it is there, and not before"""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held = socket.socket()  # it does not listen; as long as it is there, nobody else is given its port
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
     units = [("notify", f"{sys.executable} -c \"{NOTIFY}\""),
              ("fd", "sleep 0.1; echo up >>log; echo >&3; sleep 100"),
              ("fd 7", "sleep 0.1; echo up >>log; echo >&7; sleep 100"),
@@ -318,6 +320,7 @@ def test_ready(stage):
         process = start(stage)
         process.read(lambda: b"late  | up\n" in process.out, f"{ready} to be ready")
         process.end(0)
+    held.close()
 
 
 def test_ready_timeout(stage):

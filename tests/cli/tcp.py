@@ -1,6 +1,7 @@
 # tests/cli/tcp.py - tcp: from outside: nc, socat, curl and C of system calls at the other end, in both families.
 #
 # SPDX-License-Identifier: MIT
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -26,11 +27,16 @@ def port_of(process):
     return int(said().group(1))
 
 
-def free_port():
-    """For programs that do not say which they were given: one that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@contextlib.contextmanager
+def free_port(name="127.0.0.1"):
+    """For programs that do not say which they were given: a port of this address at which nobody listens.  A socket of
+    ours has it meanwhile, so that nobody else is given it; who sets SO_REUSEADDR may listen there all the same."""
+    with socket.socket(socket.AF_INET6 if ":" in name else socket.AF_INET) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if name == "::":
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # of IPv4, too
+        holder.bind((name, 0))
+        yield holder.getsockname()[1]
 
 
 def wait_port(stage, process, port):
@@ -67,11 +73,11 @@ def test_nc_listens_for_send(stage):
     """nc listens, wherry send connects, in both families"""
     stage.need("nc")
     for family, name, _ in FAMILIES:
-        port = free_port()
-        nc = stage.start("nc", f"-{family}", "-l", host(name), port)
-        wait_port(stage, nc, port)
-        stage.run_wherry("send", f"tcp://{name}:{port}?frame=line", input=LINES)
-        same(nc.end().out, LINES, name)
+        with free_port(host(name)) as port:
+            nc = stage.start("nc", f"-{family}", "-l", host(name), port)
+            wait_port(stage, nc, port)
+            stage.run_wherry("send", f"tcp://{name}:{port}?frame=line", input=LINES)
+            same(nc.end().out, LINES, name)
 
 
 def test_nc_receives_from_a_listening_send(stage):
@@ -108,11 +114,11 @@ def test_socat_listens_for_send(stage):
     """socat listens, wherry send connects, in both families"""
     stage.need("socat")
     for _, name, kind in FAMILIES:
-        port = free_port()
-        socat = stage.start("socat", "-u", f"{kind}-LISTEN:{port},bind={name},reuseaddr", "-")
-        wait_port(stage, socat, port)
-        stage.run_wherry("send", f"tcp://{name}:{port}?frame=line", input=LINES)
-        same(socat.end().out, LINES, name)
+        with free_port(host(name)) as port:
+            socat = stage.start("socat", "-u", f"{kind}-LISTEN:{port},bind={name},reuseaddr", "-")
+            wait_port(stage, socat, port)
+            stage.run_wherry("send", f"tcp://{name}:{port}?frame=line", input=LINES)
+            same(socat.end().out, LINES, name)
 
 
 def test_socat_sends_to_a_connecting_recv(stage):
@@ -120,11 +126,11 @@ def test_socat_sends_to_a_connecting_recv(stage):
     stage.need("socat")
     stage.write("text", LINES)
     for _, name, kind in FAMILIES:
-        port = free_port()
-        socat = stage.start("socat", "-u", "OPEN:text", f"{kind}-LISTEN:{port},bind={name},reuseaddr")
-        wait_port(stage, socat, port)
-        same(stage.run_wherry("recv", f"tcp://{name}:{port}?connect&frame=line").out, LINES, name)
-        socat.end()
+        with free_port(host(name)) as port:
+            socat = stage.start("socat", "-u", "OPEN:text", f"{kind}-LISTEN:{port},bind={name},reuseaddr")
+            wait_port(stage, socat, port)
+            same(stage.run_wherry("recv", f"tcp://{name}:{port}?connect&frame=line").out, LINES, name)
+            socat.end()
 
 
 def test_socat_receives_from_a_listening_send(stage):
@@ -195,6 +201,7 @@ def with_server(case):
             finally:
                 server.shutdown()
                 thread.join()
+            run.wait_for(lambda: threading.active_count() == 1, "the server's connections to end")
     return wrapped
 
 
@@ -204,15 +211,15 @@ def test_curl_through_relay(stage, port):
     stage.need("curl")
     relay = stage.start_wherry("relay", "--keep", "-v", "tcp://:0?listen&frame=raw", f"tcp://:{port}?frame=raw")
     url = f"http://127.0.0.1:{port_of(relay)}/"
-    curls = [stage.start("curl", "-sS", "--max-time", "20", url) for _ in range(3)]
+    curls = [stage.start("curl", "-sS", "--max-time", "50", url) for _ in range(3)]
     for curl in curls:
         if curl.end().out != Handler.body:
             raise run.tap.Failure(f"{len(curl.out)} bytes came, not the {len(Handler.body)} that are there")
     stage.write("body", Handler.body)
-    told = stage.run("curl", "-sS", "--max-time", "20", "-H", "Expect:", "--data-binary", "@body", url).out
+    told = stage.run("curl", "-sS", "--max-time", "50", "-H", "Expect:", "--data-binary", "@body", url).out
     same(told.decode(), hashlib.sha256(Handler.body).hexdigest())
     # three in a row on one connection, which the server and curl keep open between them
-    three = stage.run("curl", "-sS", "--max-time", "20", "-w", "%{num_connects}\n", *(["-o", "/dev/null", url] * 3))
+    three = stage.run("curl", "-sS", "--max-time", "50", "-w", "%{num_connects}\n", *(["-o", "/dev/null", url] * 3))
     same(three.out, b"1\n0\n0\n", "the connections made for each")
     relay.stop()
 
@@ -221,7 +228,15 @@ def test_curl_through_relay(stage, port):
 
 def test_sentences_for_hosts_and_ports(stage):
     """a wrong host, a refused port and a taken one: one line each, with the URL, the address and the reason"""
-    port = free_port()
+    with free_port("::") as port:
+        check_sentences(stage, port)
+    recv = stage.start_wherry("recv", "-v", "tcp://127.0.0.1:0")
+    port = port_of(recv)
+    one_line(stage.run_wherry("recv", f"tcp://127.0.0.1:{port}", code=5), rf"pid {recv.pid} \(wherry\)", rf":{port}")
+    recv.stop()
+
+
+def check_sentences(stage, port):
     for words, code, patterns in (
             (("send", "-w200ms", f"tcp://127.0.0.1:{port}"), 3, (rf"127\.0\.0\.1:{port}: Connection refused",)),
             (("send", "-w200ms", f"tcp://:{port}"), 3, (rf"127\.0\.0\.1:{port}: Conn.*\[::1\]:{port}: Conn",)),
@@ -235,10 +250,6 @@ def test_sentences_for_hosts_and_ports(stage):
             (("recv", "tcp://:9?mode=0600"), 2, (r"mode",))):
         failed = stage.run_wherry(*words, code=code, stdin=subprocess.DEVNULL)
         one_line(failed, re.escape(words[-2] if words[-1] == "x" else words[-1]), *patterns)
-    recv = stage.start_wherry("recv", "-v", "tcp://127.0.0.1:0")
-    port = port_of(recv)
-    one_line(stage.run_wherry("recv", f"tcp://127.0.0.1:{port}", code=5), rf"pid {recv.pid} \(wherry\)", rf":{port}")
-    recv.stop()
 
 
 def test_unknown_host(stage):

@@ -215,8 +215,12 @@ class Terminal:
             self.pump(0.05)
 
     def settle(self):
-        """Wait until it has drawn all of what it had heard."""
-        self.until(lambda: tap.asleep(self.pid, self.program) and not self.pump(0), "the program to sleep")
+        """Wait until it has read all that was typed, and drawn all of what it had heard."""
+        def settled():
+            # to ask for what can be read brings there what is on its way from the other end
+            unread = select.select([self.far], [], [], 0)[0]
+            return not unread and tap.asleep(self.pid, self.program) and not self.pump(0)
+        self.until(settled, "the program to sleep")
 
     def has(self, *patterns):
         """Each is found on the screen as it is."""

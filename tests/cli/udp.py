@@ -28,31 +28,47 @@ def free_port():
     return port
 
 
-def bound(port, family=""):
-    """Whether somebody has the port: the columns of /proc/net/udp are as those of proc_net_tcp(5)."""
-    with open(f"/proc/net/udp{family}", encoding="ascii") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") for line in list(table)[1:])
+def ours(stage, port):
+    """Whether a program of the stage has the port: the columns of /proc/net/udp are as those of proc_net_tcp(5)."""
+    with open("/proc/net/udp", encoding="ascii") as table:
+        rows = [line.split() for line in list(table)[1:]]
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}")} & stage._sockets()
 
 
-def start_bound(stage, port, *words, **how):
-    process = stage.start_wherry(*words, **how)
-    wait_for(lambda: bound(port) or bound(port, "6") or process.popen.poll() is not None, f"port {port} to be taken")
-    return process
+def start_bound(stage, *words):
+    """The command at a port that the kernel chooses, which it says with -v."""
+    process = stage.start_wherry(words[0], "-v", *words[1:])
+
+    def said():
+        return re.search(rb"listening at udp://\S*?:(\d+)[\s?]", process.err)
+    process.read(said, "its port")
+    return process, int(said().group(1))
+
+
+def start_other(stage, *commands):
+    """The first of these commands of others that takes its port, PORT; a free one may be somebody else's by then."""
+    for _ in range(3):
+        port = free_port()
+        for words in commands:
+            process = stage.start(*(word.replace("PORT", str(port)) for word in words))
+            wait_for(lambda: ours(stage, port) or process.popen.poll() is not None, f"{process} to take its port")
+            if process.popen.poll() is None:
+                return process, port
+            process.end(None)
+    raise tap.Failure(f"{process}: {process.err!r}")
 
 
 def test_send_recv(stage):
     """wherry send and recv over udp: 200 lines, a message each"""
-    port = free_port()
     lines = b"".join(b"line %d\n" % i for i in range(200))
-    recv = start_bound(stage, port, "recv", "-c", "200", f"udp://:{port}")
+    recv, port = start_bound(stage, "recv", "-c", "200", "udp://:0")
     stage.run_wherry("send", f"udp://:{port}", input=lines)
     same(recv.end().out, lines)
 
 
 def test_recv_from_plain_sockets(stage):
     """wherry recv takes datagrams from anybody, an empty one too, and sees no end"""
-    port = free_port()
-    recv = start_bound(stage, port, "recv", f"udp://:{port}")
+    recv, port = start_bound(stage, "recv", "udp://:0")
     for text in (b"one", b"", b"two"):
         peer, _ = plain(port)
         peer.send(text)
@@ -72,8 +88,7 @@ def test_send_to_a_plain_socket(stage):
 def test_nc_sends(stage):
     """nc -u sends to wherry recv"""
     stage.need("nc")
-    port = free_port()
-    recv = start_bound(stage, port, "recv", "-c", "1", f"udp://127.0.0.1:{port}")
+    recv, port = start_bound(stage, "recv", "-c", "1", "udp://127.0.0.1:0")
     nc = stage.start("nc", "-u", "-w", "1", "127.0.0.1", str(port), stdin=subprocess.PIPE)
     nc.write(b"from nc\n")
     same(recv.end().out, b"from nc\n\n")  # what nc sends has a newline of its own
@@ -84,13 +99,8 @@ def test_nc_sends(stage):
 def test_nc_listens(stage):
     """wherry send to nc -u -l"""
     stage.need("nc")
-    port = free_port()
-    for words in (["-l", "127.0.0.1", str(port)], ["-l", "-p", str(port)]):  # OpenBSD's, and the others
-        nc = stage.start("nc", "-u", *words)
-        wait_for(lambda: bound(port) or nc.popen.poll() is not None, "nc to take its port")
-        if nc.popen.poll() is None:
-            break
-        nc.end(None)
+    nc, port = start_other(stage, ["nc", "-u", "-l", "127.0.0.1", "PORT"],
+                           ["nc", "-u", "-l", "-p", "PORT"])  # OpenBSD's, and the others
     stage.run_wherry("send", f"udp://127.0.0.1:{port}", input=b"to nc")
     same(nc.read_out(5), b"to nc")
     nc.signal(signal.SIGTERM)
@@ -100,8 +110,7 @@ def test_nc_listens(stage):
 def test_socat_asks(stage):
     """socat asks wherry echo"""
     stage.need("socat")
-    port = free_port()
-    echo = start_bound(stage, port, "echo", f"udp://127.0.0.1:{port}")
+    echo, port = start_bound(stage, "echo", "udp://127.0.0.1:0")
     socat = stage.start("socat", "-", f"UDP:127.0.0.1:{port}", stdin=subprocess.PIPE)
     socat.write(b"ping\n")
     same(socat.read_out(5), b"ping\n")
@@ -113,9 +122,7 @@ def test_socat_asks(stage):
 def test_socat_answers(stage):
     """wherry ask to socat, which sends back what comes"""
     stage.need("socat")
-    port = free_port()
-    socat = stage.start("socat", f"UDP-LISTEN:{port},bind=127.0.0.1", "PIPE")
-    wait_for(lambda: bound(port), "socat to take its port")
+    socat, port = start_other(stage, ["socat", "UDP-LISTEN:PORT,bind=127.0.0.1", "PIPE"])
     same(stage.run_wherry("ask", f"udp://127.0.0.1:{port}", "marco").out, b"marco\n")
     socat.signal(signal.SIGTERM)
     socat.end(None)
@@ -123,8 +130,7 @@ def test_socat_answers(stage):
 
 def test_echo_answers_each(stage):
     """wherry echo answers each of several plain peers, and wherry ask"""
-    port = free_port()
-    echo = start_bound(stage, port, "echo", f"udp://*:{port}")
+    echo, port = start_bound(stage, "echo", "udp://*:0")
     peers = [plain(port)[0] for _ in range(3)]
     for number, peer in enumerate(peers):
         peer.send(b"peer %d" % number)
@@ -147,13 +153,12 @@ def test_ask_nobody(stage):
 
 def test_numbers(stage):
     """with seq=1 wherry recv says how many were lost"""
-    port = free_port()
     peer, there = plain()
     send = stage.run_wherry("send", f"udp://127.0.0.1:{there}?seq=1", input=b"0\n1\n2\n3\n4\n")
     same(send.err, b"")
     numbered = [peer.recv(100) for _ in range(5)]
     same([n[:4] + n[20:] for n in numbered], [b"whs1%d" % i for i in range(5)])
-    recv = start_bound(stage, port, "recv", f"udp://127.0.0.1:{port}?seq=1")
+    recv, port = start_bound(stage, "recv", "udp://127.0.0.1:0?seq=1")
     peer.connect(("127.0.0.1", port))
     for number in (0, 3, 3, 4):
         peer.send(numbered[number])
@@ -184,8 +189,7 @@ def test_port_0(stage):
 
 def test_taken(stage):
     """a second receiver at a port is told who has it"""
-    port = free_port()
-    first = start_bound(stage, port, "recv", f"udp://127.0.0.1:{port}")
+    first, port = start_bound(stage, "recv", "udp://127.0.0.1:0")
     second = stage.run_wherry("recv", f"udp://127.0.0.1:{port}", code=None)
     if f"pid {first.pid}".encode() not in second.err or second.popen.returncode == 0:
         raise tap.Failure(f"exit code {second.popen.returncode}, {second.err!r}")

@@ -48,10 +48,14 @@ def test_progress_on_a_terminal(stage):
     stage.write("text", b"one\ntwo\n")
     for flags, wanted in (([], rb""), (["-v"], rb"wherry: 2 messages sent, 6 B in .* messages/s.*\n"),
                           (["-q", "-v"], rb"")):
-        recv = stage.start_wherry("recv", "unix:./s")
-        _, got = on_terminal(stage, stage.wherry, "send", *flags, "unix:./s", "text")
-        recv.end()
-        if not re.fullmatch(wanted, got):
+        for _ in range(3):  # a machine that stands still may make it long work, but not each time
+            recv = stage.start_wherry("recv", "unix:./s")
+            stage.wait_listening("s")
+            _, got = on_terminal(stage, stage.wherry, "send", *flags, "unix:./s", "text")
+            recv.end()
+            if re.fullmatch(wanted, got):
+                break
+        else:
             raise run.tap.Failure(f"{flags}: {got!r}")
 
 
@@ -84,12 +88,21 @@ def test_waiting_where_no_directory_is(stage):
         if not re.fullmatch(b"".join(lines), got):
             raise run.tap.Failure(f"{got!r} is not {lines}")
 
-    for scheme in (b"unix+seqpacket", b"fifo"):
+    def of_scheme(scheme):
         url, name = scheme.decode() + ":./no/such/x", re.escape(scheme)
         says(on_terminal(stage, stage.wherry, "send", "-w.2", url, "text")[1], line % name, late % name)
         says(on_terminal(stage, stage.wherry, "send", "-qw.2", url, "text")[1], late % name)
         says(stage.run_wherry("send", "-vw.2", url, "text", code=3).err, line % name, late % name)
         says(stage.run_wherry("send", "-w.2", url, "text", code=3).err, late % name)
+
+    for scheme in (b"unix+seqpacket", b"fifo"):
+        for left in (2, 1, 0):  # a machine that stands still may make a second of .2 s, but not each time
+            try:
+                of_scheme(scheme)
+                break
+            except run.tap.Failure:
+                if not left:
+                    raise
     later = [stage.start_wherry("send", "-w1.5", "unix:./no/such/x", "text"),
              stage.start_wherry("recv", "-w1.5", "fifo:./no/such/x?connect"),
              stage.start_wherry("ask", "-w1.5", "unix:./no/such/x", "x")]

@@ -1,6 +1,7 @@
 # tests/cli/wait.py - `wherry wait` from outside: children, strangers, zombies; cases for tests/cli/run.py.
 #
 # SPDX-License-Identifier: MIT
+import functools
 import json
 import os
 import platform
@@ -54,6 +55,28 @@ def said(pid, how):
     return f"{pid} {how}\n" if TELLS else f"{pid} ended, and nobody knows how\n"
 
 
+def once_of_three(case):
+    """The kernel tells how a stranger ended once its parent has waited for it, for which wherry leaves it 100 ms: on a
+    machine that stands still it may take longer, but not each time."""
+    @functools.wraps(case)
+    def wrapped(stage):
+        for left in (2, 1, 0):
+            try:
+                return case(stage)
+            except tap.Failure as failure:
+                if not left or not re.search(r"nobody knows how|'ended'| long\)", str(failure)):
+                    raise
+            for process in stage.processes:
+                if process.popen.stdin:
+                    process.shut()
+                if process.popen.poll() is None:
+                    process.popen.kill()
+                process.end(None)
+        return None
+    return wrapped
+
+
+@once_of_three
 def test_strangers(stage):
     """other people's children: a line for each when it ends, and how, where the kernel tells"""
     children = [Child(stage, "exit 3"), Child(stage, "kill -KILL $$"), Child(stage, "exit 0")]
@@ -97,6 +120,7 @@ def test_a_zombie(stage):
     waiter.end()
 
 
+@once_of_three
 def test_any(stage):
     """--any returns at the first end"""
     first, second = Child(stage, "exit 3"), Child(stage, "exit 4")
@@ -118,6 +142,7 @@ def test_timeout(stage):
     finish(process)
 
 
+@once_of_three
 def test_gone(stage):
     """one that is not there is a failure, and the others are waited for; with --exited it has ended"""
     gone, child = zombie(stage).end(3), Child(stage, "exit 5")
@@ -131,6 +156,7 @@ def test_gone(stage):
     same(stage.run_wherry("wait", "-q", "--exited", gone.pid).out, b"")
 
 
+@once_of_three
 def test_inode(stage):
     """PID:INODE is that process or none"""
     child, process = Child(stage, "exit 6"), sleeper(stage)
@@ -153,6 +179,7 @@ def test_mistakes(stage):
     stage.run_wherry("wait", code=2)
 
 
+@once_of_three
 def test_json(stage):
     """--json: a list with a schema; -o, -n and --list-columns as for other lists"""
     child, process, dead = Child(stage, "exit 3"), sleeper(stage), Child(stage, "kill -KILL $$")
@@ -190,6 +217,7 @@ def test_signals(stage):
     finish(process)
 
 
+@once_of_three
 def test_many(stage):
     """300 at once, of which all end together"""
     shell = stage.start("sh", "-c", "exec 3<&0; for i in $(seq 300); do cat <&3 & echo $!; done; echo; wait",

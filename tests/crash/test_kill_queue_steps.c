@@ -18,7 +18,7 @@
 #include "unit/objects.h"
 
 enum { SIZE = 400, BEFORE = 3, BYTES = (BEFORE + 2) * SIZE, ROUNDS = 3, MOST = 200000, SAMPLE = 60 };
-#define RECOVERY (1000 * WHERRY_MILLISECOND)
+#define RECOVERY (10 * WHERRY_SECOND) /* a machine that stands still for a while is no failure */
 
 enum call { CREATE, OPEN, SEND, RECEIVE, COPY, REMOVE, CALLS };
 static const char *const call_names[CALLS] = {"create", "open", "send", "receive", "copy", "remove"};

@@ -135,7 +135,7 @@ static void receive_for_ever(struct company *company, enum role role)
     struct table *table = company->table;
     while (!table->receivers_stop) {
         struct wherry_channel *receiver;
-        int result = wherry_channel_open(company->url, WHERRY_RECEIVE, NULL, wherry_after(WHERRY_SECOND), &receiver);
+        int result = wherry_channel_open(company->url, WHERRY_RECEIVE, NULL, test_deadline(), &receiver);
         if (result < 0) {
             complain(table, "a receiver cannot open", 0, result);
             return;

@@ -21,6 +21,9 @@
 
 #define WORDS(...) ((const char *const[]){"process_child", __VA_ARGS__, NULL})
 
+/* ms, for what comes at once where the machine does not stand still. */
+#define KIT_PATIENCE (15000 * (int)test_slowness())
+
 /* Start process_child with these words. */
 static inline struct wherry_process *kit_start(const char *const *words, const struct wherry_process_options *options)
 {
@@ -66,7 +69,7 @@ static inline void kit_read(int fd, char *text, size_t size)
     size_t have = 0;
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     for (;;) {
-        ck_assert_msg(poll(&wait, 1, 10000) == 1 || errno == EINTR, "nothing came, and no end");
+        ck_assert_msg(poll(&wait, 1, KIT_PATIENCE) == 1 || errno == EINTR, "nothing came, and no end");
         ssize_t got = read(fd, text + have, size - 1 - have);
         if (got < 0 && errno == EINTR)
             continue;
@@ -128,7 +131,7 @@ static inline void kit_await_end(pid_t pid)
         return;
     }
     struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int ended = poll(&wait, 1, 5000 * (int)test_slowness());
+    int ended = poll(&wait, 1, KIT_PATIENCE);
     close(fd);
     ck_assert_msg(ended == 1, "process %d lives on", (int)pid);
 }

@@ -154,7 +154,7 @@ static inline void host_fini(struct host *host)
 static inline void host_stop(struct host *host)
 {
     kill(host->master, SIGTERM);
-    test_join_by(host->master, wherry_after(30 * WHERRY_SECOND));
+    test_join_by(host->master, wherry_after(30 * WHERRY_SECOND * (wherry_time)test_slowness()));
     host_fini(host);
 }
 

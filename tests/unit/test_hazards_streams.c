@@ -422,13 +422,15 @@ TEST_TABLE(h59_signals_neither_end_nor_stretch_a_wait, kinds)
     size_t got;
     ends_open(&ends, &kinds[index], "");
     start_ticking(1000);
-    wherry_time began = wherry_now();
-    wherry_time deadline = wherry_after(200 * WHERRY_MILLISECOND);
-    test_is(wherry_channel_receive(ends.receiver, buffer, sizeof buffer, &got, deadline), -ETIMEDOUT);
-    wherry_time ended = wherry_now();
+    for (int waits = 0; waits == 0 || (alarms <= 20 && waits < 50); waits++) { /* where none come it stands still */
+        wherry_time began = wherry_now();
+        wherry_time deadline = wherry_after(200 * WHERRY_MILLISECOND);
+        test_is(wherry_channel_receive(ends.receiver, buffer, sizeof buffer, &got, deadline), -ETIMEDOUT);
+        wherry_time ended = wherry_now();
+        ck_assert_int_ge(ended, deadline);
+        ck_assert_int_lt(ended - began, 12 * WHERRY_SECOND);
+    }
     stop_ticking();
-    ck_assert_int_ge(ended, deadline);
-    ck_assert_int_lt(ended - began, 12 * WHERRY_SECOND);
     ck_assert_int_gt(alarms, 20);
     ends_close(&ends);
 }

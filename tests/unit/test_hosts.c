@@ -47,14 +47,17 @@ static struct wherry_channel *open_on(int host, const char *url, enum wherry_rol
     return channel;
 }
 
+/* How much later than it should a machine may let a call end that stands still for a while. */
+#define STANDSTILL (10 * WHERRY_SECOND)
+
 /* Run the call, which must end with `wanted` from `least` to `most` from now on. */
 #define ends_within(least_, most_, wanted_, call_)                                                                     \
     do {                                                                                                               \
         wherry_time begin_ = wherry_now();                                                                             \
         test_is((call_), (wanted_));                                                                                   \
         wherry_time took_ = wherry_now() - begin_;                                                                     \
-        ck_assert_msg(took_ >= (least_) && took_ <= (most_)*test_slowness(), "%s took %lld ms", #call_,                \
-                      (long long)took_ / 1000000);                                                                     \
+        ck_assert_msg(took_ >= (least_) && took_ <= (most_)*test_slowness() + STANDSTILL, "%s took %lld ms",           \
+                      #call_, (long long)took_ / 1000000);                                                             \
     } while (0)
 
 /* ---- a stream ---------------------------------------------------------------------------------------------------- */
@@ -272,7 +275,7 @@ TEST(a_vanished_host_is_missed_by_those_who_asked_for_it)
     test_is(result, -EPIPE);
     ck_assert_msg(strstr(wherry_why(), strerror(ETIMEDOUT)), "%s", wherry_why());
     ck_assert_int_ge(wherry_now() - from, 900 * MS);
-    ck_assert_int_lt(wherry_now() - from, 4 * WHERRY_SECOND * test_slowness());
+    ck_assert_int_lt(wherry_now() - from, 4 * WHERRY_SECOND * test_slowness() + STANDSTILL);
     test_is(wherry_channel_receive(idle, text, sizeof text, &size, wherry_after(10 * WHERRY_SECOND)), -ECONNABORTED);
     ck_assert_msg(strstr(wherry_why(), strerror(ETIMEDOUT)), "%s", wherry_why());
     test_is(wherry_channel_receive(idle, text, sizeof text, &size, WHERRY_NOW), 0);
@@ -282,7 +285,7 @@ TEST(a_vanished_host_is_missed_by_those_who_asked_for_it)
         ck_assert_uint_eq(info.flags, WHERRY_ENDED);
         ck_assert_int_eq(info.type, -ETIMEDOUT);
     }
-    ck_assert_int_lt(wherry_now() - from, 8 * WHERRY_SECOND * test_slowness());
+    ck_assert_int_lt(wherry_now() - from, 8 * WHERRY_SECOND * test_slowness() + STANDSTILL);
     test_is(wherry_channel_receive(careless, text, sizeof text, &size, WHERRY_NOW), -EAGAIN); /* it did not ask */
     for (int i = 0; i < 3; i++)
         wherry_channel_close(senders[i], WHERRY_NOW);

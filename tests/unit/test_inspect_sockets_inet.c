@@ -82,7 +82,7 @@ static int connected(int type, const char *ip, int port)
 static void until_waiting(int listener)
 {
     struct pollfd fd = {.fd = listener, .events = POLLIN};
-    ck_assert_int_eq(poll(&fd, 1, 10000), 1);
+    ck_assert_int_eq(poll(&fd, 1, 15000 * (int)test_slowness()), 1);
 }
 
 static void until_state(int fd, int state)

@@ -216,7 +216,7 @@ TEST(the_descriptor_tells_of_each_end)
     for (size_t i = 0; i < 3; i++) {
         ck_assert_int_eq(poll(&wait, 1, 0), 0);
         test_ok(wherry_process_kill(wherry_pipeline_process(pipeline, i), SIGKILL));
-        ck_assert_int_eq(poll(&wait, 1, 5000), 1);
+        ck_assert_int_eq(poll(&wait, 1, KIT_PATIENCE), 1);
         test_is(wherry_pipeline_wait(pipeline, WHERRY_NOW, NULL), i == 2 ? 0 : -EAGAIN);
     }
     wherry_pipeline_close(pipeline);

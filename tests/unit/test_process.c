@@ -97,7 +97,7 @@ TEST(the_descriptor_is_readable_at_the_end)
     ck_assert_int_eq(poll(&wait, 1, 0), 0);
     close(ends[0]);
     close(ends[1]);
-    ck_assert_int_eq(poll(&wait, 1, 5000), 1);
+    ck_assert_int_eq(poll(&wait, 1, KIT_PATIENCE), 1);
     kit_exited(process, 0);
 }
 
@@ -119,7 +119,7 @@ TEST(a_child_that_is_let_go_of_is_an_ordinary_one)
     process = kit_start(WORDS("exit", "5"), NULL);
     pid = wherry_process_pid(process);
     struct pollfd wait = {.fd = wherry_process_fd(process), .events = POLLIN};
-    ck_assert_int_eq(poll(&wait, 1, 5000), 1);
+    ck_assert_int_eq(poll(&wait, 1, KIT_PATIENCE), 1);
     wherry_process_close(process); /* this one has ended, and is reaped */
     ck_assert_int_eq(waitpid(pid, &status, 0), -1);
     wherry_process_close(NULL);

@@ -164,7 +164,7 @@ TEST(of_one_in_anothers_group_no_group_is_signalled)
     test_ok(wherry_process_kill(opened, 0));
     test_ok(wherry_process_kill(child, SIGKILL));
     struct pollfd end = {.fd = wherry_process_fd(opened), .events = POLLIN};
-    ck_assert_int_eq(poll(&end, 1, 5000), 1);
+    ck_assert_int_eq(poll(&end, 1, KIT_PATIENCE), 1);
     test_is(wherry_process_kill_group(opened, 0), -ESRCH); /* it has ended: what it was in is nobody's business */
     kit_killed(child, SIGKILL);
     test_is(wherry_process_kill_group(opened, 0), -ESRCH);

@@ -210,13 +210,15 @@ static void stop(pid_t pid, struct server *server)
     close(server->fd);
 }
 
-/* Ask; it must end by `least` to `most` from now on. */
+/* Ask; it must end by `least` to `most` from now on, or as much later as a machine may stand still for. */
+#define STANDSTILL (10 * WHERRY_SECOND)
+
 static int timed(const char *host, wherry_time patience, wherry_time least, wherry_time most, char text[static 400])
 {
     wherry_time begin = wherry_now();
     int result = resolve(host, false, patience ? wherry_after(patience) : WHERRY_NOW, text);
     wherry_time took = wherry_now() - begin;
-    ck_assert_msg(took >= least && took <= most * test_slowness(), "%s took %lld ms: %s", host,
+    ck_assert_msg(took >= least && took <= most * test_slowness() + STANDSTILL, "%s took %lld ms: %s", host,
                   (long long)took / 1000000, wherry_why());
     return result;
 }
@@ -259,7 +261,7 @@ TEST(a_silent_name_server_holds_nobody_up)
     wherry_time begin = wherry_now();
     for (int i = 0; i < 100; i++)
         test_is(resolve("silent.test", false, WHERRY_NOW, text), -EAGAIN);
-    ck_assert_int_lt(wherry_now() - begin, 200 * MS * test_slowness());
+    ck_assert_int_lt(wherry_now() - begin, 200 * MS * test_slowness() + STANDSTILL);
     ck_assert_int_le(server->asked - asked, 4);
     stop(pid, server);
 }

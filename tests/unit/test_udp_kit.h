@@ -33,6 +33,13 @@ static inline int raw_to(const struct wherry_channel *channel)
     return fd;
 }
 
+/* For ports that are to stay nobody's: on this host other processes take ports as they come. */
+static inline void have_ports_for_oneself(void)
+{
+    if (unshare(CLONE_NEWNET) == 0)
+        hosts_loopback();
+}
+
 /* And one that is bound to a port. */
 static inline int raw_at(unsigned *port)
 {
