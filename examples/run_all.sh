@@ -11,6 +11,8 @@ unset CDPATH
 examples=$(cd "$(dirname "$0")" && pwd) || exit 1
 build=$(cd "${1:-$examples/../build/release}" && pwd) || exit 1
 PATH=$build:$PATH
+# The bytes for message queues are all of a user's, also those of tests beside this one.
+prlimit --pid $$ --msgqueue=unlimited:unlimited 2>/dev/null || true
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM

@@ -125,6 +125,14 @@ def test_loss(stage):
         stage.run_wherry("rm", f"posix-mq:/{name}")
 
 
+def test_many_at_once(stage):
+    """eight that begin together, again and again: each makes a directory, though all look for what was left behind"""
+    words = [stage.wherry, "pipe", "true", "=fifo=", "cat"]
+    for _ in range(30):
+        for process in [stage.start(*words) for _ in range(8)]:
+            same(process.end().err, b"")
+
+
 def test_strangers(stage):
     """where anybody may connect, strangers are shown out: foreign bytes, messages, one that stays; then all arrives"""
     data = random.Random(4).randbytes(200_000)

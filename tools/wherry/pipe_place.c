@@ -223,9 +223,9 @@ static int make_directory(struct pipe_place *place)
     reclaim(where);
     for (int tries = 0; tries < 100; tries++) {
         snprintf(place->path, sizeof place->path, "%.*s/%sXXXXXX", PATH_MAX / 2, where, prefix);
-        if (!mkdtemp(place->path) || chmod(place->path, 0700) != 0)
+        if (!mkdtemp(place->path) || (chmod(place->path, 0700) != 0 && errno != ENOENT))
             break;
-        if (lock_place(place))
+        if (lock_place(place)) /* not where another pipeline took it for left behind, and removed it */
             return TOOL_OK;
     }
     return complain(TOOL_CANNOT, "pipe: no directory of its own could be made in %s: %s%s", where, strerror(errno),
