@@ -38,7 +38,12 @@ def queues(stage, **depths):
     names = [f"posix-mq:/{word(stage)}-{name}" for name in depths]
     try:
         for name, depth in depths.items():
-            stage.run_wherry("mk", "posix-mq", f"/{word(stage)}-{name}")
+            def made(name=name):  # the bytes for queues are all of a user's, also those of tests beside this one
+                process = stage.run_wherry("mk", "posix-mq", f"/{word(stage)}-{name}", code=None)
+                if process.popen.returncode != 0 and b"RLIMIT_MSGQUEUE" not in process.err:
+                    raise tap.Failure(f"{process}: {process.err!r}")
+                return process.popen.returncode == 0
+            wait_for(made, "room for a queue")
             if depth:
                 stage.run_wherry("send", urls[name], input=b"x\n" * depth)
         yield
