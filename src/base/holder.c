@@ -17,17 +17,18 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/locks.h"
+
 pid_t wherry__holder_of_flock(int fd)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return 0;
-    FILE *file = fopen("/proc/locks", "re");
-    if (!file)
+    char *text;
+    if (wherry__locks_read(&text) < 0)
         return 0;
-    char line[256];
     pid_t holder = 0;
-    while (!holder && fgets(line, sizeof line, file)) {
+    for (char *rest = text, *line; !holder && (line = strsep(&rest, "\n"));) {
         char kind[16];
         int pid;
         unsigned major, minor;
@@ -36,7 +37,7 @@ pid_t wherry__holder_of_flock(int fd)
             strcmp(kind, "FLOCK") == 0 && inode == status.st_ino && makedev(major, minor) == status.st_dev)
             holder = pid > 0 ? pid : 0;
     }
-    fclose(file);
+    free(text);
     return holder;
 }
 

@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/locks.h"
 #include "base/sys.h"
 #include "base/why.h"
 #include "inspect/describe.h"
@@ -59,9 +61,14 @@ static struct lock_table *parse(struct snapshot *snapshot, char *text)
 
 static int read_table(struct snapshot *snapshot, struct lock_table **ret_table)
 {
-    char *text;
-    size_t size;
-    int result = wherry__proc_read_all(snapshot, AT_FDCWD, "/proc/locks", &text, &size);
+    char *list = NULL;
+    int result = wherry__locks_read(&list);
+    char *text = result < 0 ? NULL : wherry__inspect_memory(snapshot, strlen(list) + 1);
+    if (text)
+        strcpy(text, list);
+    else if (result == 0)
+        result = -ENOMEM;
+    free(list);
     if (result == -EMFILE || result == -ENFILE)
         return wherry__fail_errno(-result, "/proc/locks: no descriptor to read it by");
     if (result == -ENOMEM)
@@ -114,8 +121,8 @@ struct wherry_inspect_hold *wherry__inspect_lock_hold(struct object *object, str
                                                       const struct wherry_lock_holder *holder, bool lease,
                                                       const char *detail)
 {
-    struct wherry_inspect_hold *hold = wherry__inspect_hold(
-        object, process, holder->waiting ? WHERRY_INSPECT_WAITING : WHERRY_INSPECT_LOCKED);
+    struct wherry_inspect_hold *hold =
+        wherry__inspect_hold(object, process, holder->waiting ? WHERRY_INSPECT_WAITING : WHERRY_INSPECT_LOCKED);
     if (!hold)
         return NULL;
     hold->lock = holder->kind;
@@ -188,9 +195,9 @@ static const char *next_lock(const char **at, size_t *ret_length)
 
 static uint64_t inode_of(const struct object *object)
 {
-    return object->space == SPACE_FILE                                       ? object->b
+    return object->space == SPACE_FILE                                    ? object->b
            : object->space == SPACE_PIPE || object->space == SPACE_SOCKET ? object->a
-                                                                           : 0;
+                                                                          : 0;
 }
 
 void wherry__inspect_visit_locks(struct visit *visit, struct object *object)
@@ -274,8 +281,8 @@ static void attribute(struct snapshot *snapshot, const struct listed *one, const
         return;
     struct object *object = wherry__inspect_locked_object(snapshot, &one->line);
     if (!object)
-        object = wherry__inspect_object(snapshot, WHERRY_INSPECT_FILE, SPACE_FILE, one->line.device, one->line.inode,
-                                        NULL);
+        object =
+            wherry__inspect_object(snapshot, WHERRY_INSPECT_FILE, SPACE_FILE, one->line.device, one->line.inode, NULL);
     if (!object)
         return;
     struct process *process = guess_holder(snapshot, object, &one->line);
@@ -285,9 +292,8 @@ static void attribute(struct snapshot *snapshot, const struct listed *one, const
         return;
     }
     object->public.flags |= WHERRY_INSPECT_LOCK_UNSEEN;
-    object->public.detail = object->public.detail[0]
-                                ? wherry__inspect_text(snapshot, "%s; %s", object->public.detail, detail)
-                                : detail;
+    object->public.detail =
+        object->public.detail[0] ? wherry__inspect_text(snapshot, "%s; %s", object->public.detail, detail) : detail;
 }
 
 int wherry__inspect_join_locks(struct snapshot *snapshot)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/locks.h"
 #include "base/why.h"
 #include "storage/holders.h"
 
@@ -31,8 +32,9 @@ static const pid_t NO_NOTE = 0; /* as `thread`: the kernel's word */
 static bool add_kernel_waiters(struct search *search)
 {
     struct wherry__lock_line line;
-    FILE *file = fopen("/proc/locks", "re");
-    while (file && wherry__lock_line_read(file, &line)) {
+    char *text = NULL;
+    bool found = wherry__locks_read(&text) == 0;
+    for (char *rest = text; wherry__lock_line_next(&rest, &line);) {
         if (!line.holder.waiting || line.holder.pid <= 0)
             continue;
         struct wherry__wait *list = realloc(search->waits.list, (search->waits.count + 1) * sizeof *list);
@@ -43,9 +45,8 @@ static bool add_kernel_waiters(struct search *search)
         list[search->waits.count++] =
             (struct wherry__wait){.wants = line.holder, .thread = NO_NOTE, .device = line.device, .inode = line.inode};
     }
-    if (file)
-        fclose(file);
-    return file != NULL;
+    free(text);
+    return found;
 }
 
 /* Any thread that does not wait for a lock may give back what the process holds.  Who waits in the kernel is one

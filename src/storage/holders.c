@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/locks.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/why.h"
@@ -73,10 +74,11 @@ static int read_kernel_list(struct wherry__holders *holders, struct wherry__hold
 {
     struct wherry__lock_line line;
     bool fine = true;
-    FILE *file = fopen("/proc/locks", "re");
-    if (!file)
-        return errno == ENOMEM ? -ENOMEM : -EOPNOTSUPP;
-    while (fine && wherry__lock_line_read(file, &line)) {
+    char *text;
+    int result = wherry__locks_read(&text);
+    if (result < 0)
+        return result == -ENOMEM ? -ENOMEM : -EOPNOTSUPP;
+    for (char *rest = text; fine && wherry__lock_line_next(&rest, &line);) {
         if (!wherry__lock_line_is(&line, device, inode) || (line.holder.waiting && !(flags & WHERRY__HOLDERS_WAITING)))
             continue;
         bool of_open_file = line.holder.kind != WHERRY_LOCK_POSIX && !line.holder.waiting;
@@ -84,7 +86,7 @@ static int read_kernel_list(struct wherry__holders *holders, struct wherry__hold
             line.holder.pid = 0, holders->partial = true;
         fine = wherry__holders_add(of_open_file ? open_files : holders, &line.holder);
     }
-    fclose(file);
+    free(text);
     return fine ? 0 : -ENOMEM;
 }
 

@@ -43,8 +43,9 @@ struct wherry__lock_line {
 /* One line, from its number on.  False: of something else. */
 WHERRY__SHARED bool wherry__lock_line_parse(const char *text, struct wherry__lock_line *ret_line);
 
-/* False at the end; lines of other things (leases) are skipped. */
-bool wherry__lock_line_read(FILE *file, struct wherry__lock_line *ret_line);
+/* The next line of wherry__locks_read(), of which *rest is what follows (at the end NULL, and false); leases are
+ * skipped. */
+bool wherry__lock_line_next(char **rest, struct wherry__lock_line *ret_line);
 
 /* The locks on the file among the descriptors of each process that may be looked at.  False: no memory. */
 bool wherry__holders_of_descriptors(struct wherry__holders *holders, dev_t device, ino_t inode);

@@ -57,7 +57,16 @@ bool wherry__lock_line_parse(const char *text, struct wherry__lock_line *ret_lin
     return true;
 }
 
-bool wherry__lock_line_read(FILE *file, struct wherry__lock_line *ret_line)
+bool wherry__lock_line_next(char **rest, struct wherry__lock_line *ret_line)
+{
+    char *line;
+    while ((line = strsep(rest, "\n")))
+        if (wherry__lock_line_parse(line, ret_line) && !ret_line->lease)
+            return true;
+    return false;
+}
+
+static bool read_line(FILE *file, struct wherry__lock_line *ret_line)
 {
     char text[256];
     while (fgets(text, sizeof text, file)) {
@@ -99,7 +108,7 @@ static bool add_locks_of(struct wherry__holders *holders, pid_t pid, const char 
     bool fine = true;
     snprintf(path, sizeof path, "/proc/%d/fdinfo/%.16s", (int)pid, number);
     FILE *file = fopen(path, "re");
-    while (file && fine && wherry__lock_line_read(file, &line)) {
+    while (file && fine && read_line(file, &line)) {
         line.holder.pid = pid;
         if (line.holder.kind != WHERRY_LOCK_POSIX && !has(holders, &line.holder))
             fine = wherry__holders_add(holders, &line.holder);
