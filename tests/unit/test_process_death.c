@@ -1,14 +1,17 @@
 /* tests/unit/test_process_death.c - owns what becomes of children whose parent ends, and the traps around reaping.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 
 #include "base/sys.h"
 #include "process/process.h"
 #include "process_kit.h"
+#include "unit/namespace_kit.h"
 
 /* ---- death with the parent ---- */
 
@@ -220,6 +223,7 @@ static void use_a_number_again(void *argument)
     struct wherry_process *old, *stranger = NULL, *again = NULL;
     bool reused = false;
     (void)argument;
+    ck_assert_int_eq(mount("proc", "/proc", "proc", 0, NULL), 0);
     options.group = WHERRY_PROCESS_GROUP_NEW;
     for (int tries = 0; tries < 200 && !reused; tries++) {
         old = kit_start(WORDS("exit", "0"), &options);
@@ -253,20 +257,17 @@ static void use_a_number_again(void *argument)
     ck_assert_msg(reused, "the number was never used again");
 }
 
-/* In a namespace of its own: whoever else is on this host is not to meet numbers again that it has just seen end. */
-static void begin_numbers(void *argument)
+/* Whoever else is on this host is not to meet numbers again that it has just seen end. */
+static void begin_numbers(__attribute__((unused)) void *nothing)
 {
-    (void)argument;
-    ck_assert_int_eq(unshare(CLONE_NEWPID), 0);
-    test_join_by(test_fork(use_a_number_again, NULL), wherry_after(45 * WHERRY_SECOND * (wherry_time)test_slowness()));
+    first_of_its_own(use_a_number_again, NULL, 0, 45);
 }
 
 TEST(h62_a_number_used_again_is_no_target)
 {
     if (!test_is_root())
         test_skip("ns_last_pid needs CAP_CHECKPOINT_RESTORE");
-    pid_t child = test_fork(begin_numbers, NULL);
-    test_join_by(child, wherry_after(50 * WHERRY_SECOND * (wherry_time)test_slowness()));
+    test_join_by(test_fork(begin_numbers, NULL), wherry_after(50 * WHERRY_SECOND * (wherry_time)test_slowness()));
 }
 
 TEST(h62_a_group_is_not_signalled_by_number_once_its_leader_is_reaped)
