@@ -86,7 +86,7 @@ def test_filters(stage):
         comm = file.read().strip()
     with held_fifo(stage, "one"), held_fifo(stage, "two"), queues(stage, q=0), \
             terminal(stage, "fifo", "posix-mq") as there:
-        there.shows(r"\d+ objects")
+        there.shows(r"\d+ objects?")
         for keys, shown, hidden in (("/" + stage.path.name, ["/one", "/two", "-q "], []),
                                     (" type:fifo", ["/one", "/two"], ["-q "]),
                                     (" /one", ["/one"], ["/two", "-q "]),
@@ -101,7 +101,7 @@ def test_filters(stage):
                 there.hides(rf"{stage.path.name}{end}")
         there.shows(rf"^/{stage.path.name} type:posix: 1 (of \d+ )?objects?")
         there.type("\x1b")
-        there.shows(r"^\d+ objects")
+        there.shows(r"^\d+ objects?")
         there.type("q")
         same(there.end(), 0)
 
@@ -148,11 +148,11 @@ def test_new_and_gone(stage):
 def test_help(stage):
     """h shows the keys, any key goes back"""
     with terminal(stage, "fifo") as there:
-        there.shows("objects")
+        there.shows("objects?")
         there.type("h")
         there.shows("^q +end", "^space +pause", "^/ +filter")
         there.type("q")
-        there.shows("objects")
+        there.shows("objects?")
         there.type("q")
         same(there.end(), 0)
 
@@ -236,7 +236,7 @@ def test_signals_that_end_it(stage):
     for number, send in ((signal.SIGTERM, None), (signal.SIGINT, None), (signal.SIGHUP, None), (signal.SIGQUIT, None),
                          (signal.SIGINT, "\x03")):
         with terminal(stage, "fifo", TERM="xterm", blind=True) as there:
-            there.until(lambda: b"objects" in there.raw and not there.is_restored(), "the first drawing")
+            there.until(lambda: b" object" in there.raw and not there.is_restored(), "the first drawing")
             if send:
                 there.type(send)
             else:
@@ -271,7 +271,7 @@ def test_held_output(stage):
     """^S holds it, also in the midst of a drawing; it can be ended all the same, and the terminal is as it was"""
     for _ in range(12):  # where in a drawing ^S comes is chance
         with terminal(stage, "fifo", TERM="xterm", blind=True) as there:
-            there.until(lambda: b"objects" in there.raw, "the first drawing")
+            there.until(lambda: b" object" in there.raw, "the first drawing")
             there.type("\x13")
             there.resize(90, 20)  # has it draw
             there.resize(80, 20)
@@ -289,7 +289,7 @@ def test_colours(stage):
         # ours alone: of a name that takes another's place on the screen only what differs is written
         with terminal(stage, "posix-mq", "--filter", word(stage), *words, TERM="xterm-256color", blind=True,
                       **environment) as there:
-            there.until(lambda: b"objects" in there.raw, "the first drawing")
+            there.until(lambda: b" object" in there.raw, "the first drawing")
             with queues(stage, q=0):
                 there.until(lambda: f"/{word(stage)}-q".encode() in there.raw, "the queue")
             there.type("q")
@@ -396,7 +396,7 @@ def test_wrong_words(stage):
 def test_what_it_costs(stage):
     """however often it is to look, it takes a fifth of a processor at most, and what drawing takes"""
     with terminal(stage, "fifo", "posix-mq", "-d", "50ms") as there:
-        there.shows("objects")
+        there.shows("objects?")
         wait_for(lambda: tap.asleep(there.pid, os.path.realpath(stage.wherry)), "it to sleep")
         ticks = os.sysconf("SC_CLK_TCK")
 

@@ -33,8 +33,10 @@ struct json_object *inventory_hidden(const struct wherry_inspect *snapshot)
     bool fine = array;
     for (size_t i = 0; fine && (hidden = wherry_inspect_hidden(snapshot, i)); i++) {
         struct json_object *one = json_object_new_object();
-        fine = one && json_object_array_add(array, one) == 0 &&
-               json_add(one, "count", json_object_new_int64((int64_t)hidden->count)) &&
+        fine = one && json_object_array_add(array, one) == 0;
+        if (!fine)
+            json_object_put(one);
+        fine = fine && json_add(one, "count", json_object_new_int64((int64_t)hidden->count)) &&
                json_add(one, "what", json_object_new_string(hidden->what)) &&
                json_add(one, "why", json_object_new_string(hidden->why));
     }

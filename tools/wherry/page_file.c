@@ -36,7 +36,10 @@ static int open_directory(struct page_file *file, const char *path)
         return complain(TOOL_FAILED, "map: no memory");
     }
     file->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int code = file->directory < 0 ? complain(TOOL_FAILED, "map: %s: %s", directory, strerror(errno)) : 0;
+    int code = 0;
+    if (file->directory < 0)
+        code = complain(TOOL_FAILED, "map: %s: %s; %s another directory for the page", directory, strerror(errno),
+                        errno == ENOENT ? "make it, or give --html" : "give --html");
     free(directory);
     return code;
 }

@@ -180,7 +180,7 @@ static void draw_title(const struct top_screen *screen, const struct top *top, c
                                  view->filter[0] ? "/" : "", view->filter, view->filter[0] ? ": " : "", view->count);
         if (view->count != top->count)
             used += (size_t)snprintf(title + used, sizeof title - used, " of %zu", top->count);
-        used += (size_t)snprintf(title + used, sizeof title - used, " objects");
+        used += (size_t)snprintf(title + used, sizeof title - used, top->count == 1 ? " object" : " objects");
         if (view->fresh)
             used += (size_t)snprintf(title + used, sizeof title - used, ", %zu new", view->fresh);
         if (view->gone)
