@@ -34,40 +34,6 @@ static void fini(struct look *look)
     free(look->records);
 }
 
-/* What is wrong is so at the ends of pieces: they are elsewhere in each look. */
-static int read_whole(struct look *look, size_t number)
-{
-    size_t room = 0, piece = PIECE - number * (PIECE / LOOKS);
-    int result = 0, fd = wherry__sys.openat(AT_FDCWD, "/proc/locks", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    for (;;) {
-        if (room - look->size <= PIECE) {
-            char *more = realloc(look->text, room = room ? 2 * room : (size_t)4 * PIECE);
-            if (!more) {
-                result = -ENOMEM;
-                break;
-            }
-            look->text = more;
-        }
-        ssize_t got = wherry__sys.read(fd, look->text + look->size, piece);
-        if (got > 0) {
-            piece = PIECE;
-            look->size += (size_t)got;
-            look->pieces++;
-        } else if (got == 0 || errno != EINTR) {
-            result = got < 0 ? -errno : 0;
-            break;
-        }
-    }
-    if (look->text)
-        look->text[look->size] = '\0';
-    wherry__sys.close(fd);
-    return result;
-}
-
-/* ---- looks at one list ---- */
-
 static const char *behind_number(const char *line)
 {
     while (isdigit((unsigned char)*line))
@@ -81,6 +47,55 @@ static bool is_waiting(const char *line)
     line += *line == ':';
     return strncmp(line + strspn(line, " "), "->", 2) == 0;
 }
+
+static size_t first_record(const char *text)
+{
+    const char *end = text;
+    do {
+        end += strcspn(end, "\n");
+        end += *end == '\n';
+    } while (*end && is_waiting(end));
+    return (size_t)(end - text);
+}
+
+/* What is wrong is so at the ends of pieces: they are elsewhere in each look.  A piece that is not full is the last,
+ * unless the next lock, with those who wait for it, had no room: what else comes then was there, and has moved. */
+static int read_whole(struct look *look, size_t number)
+{
+    size_t room = 0, piece = PIECE - number * (PIECE / LOOKS), last = PIECE;
+    int result = 0, fd = wherry__sys.openat(AT_FDCWD, "/proc/locks", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    for (;;) {
+        if (room - look->size <= PIECE) {
+            char *more = realloc(look->text, room = room ? 2 * room : (size_t)4 * PIECE);
+            if (!more) {
+                result = -ENOMEM;
+                break;
+            }
+            look->text = more;
+        }
+        char *at = look->text + look->size;
+        ssize_t got = wherry__sys.read(fd, at, piece);
+        if (got < 0 && errno == EINTR)
+            continue;
+        at[got > 0 ? got : 0] = '\0';
+        if (got <= 0 || last + first_record(at) < PIECE) {
+            result = got < 0 ? -errno : 0;
+            break;
+        }
+        last = (size_t)got < piece ? (size_t)got : PIECE;
+        look->size += (size_t)got;
+        look->pieces++;
+        piece = PIECE;
+    }
+    if (look->text)
+        look->text[look->size] = '\0';
+    wherry__sys.close(fd);
+    return result;
+}
+
+/* ---- looks at one list ---- */
 
 /* The numbers at the beginning of lines say how many came before, and nothing else. */
 static int compare(const void *one, const void *other)

@@ -25,14 +25,16 @@ struct course {
     const char *name;
     int looks; /* that it takes */
     const char *lacks, *doubles, *passes;
+    const char *again; /* the last one is given once more, behind the end */
 };
 
 static const struct course courses[] = {
-    {"the_same_twice", 2, "", "", ""},
-    {"the_first_is_wrong", 3, "0", "0", ""},
-    {"the_second_is_wrong", 4, "1", "1", ""},
-    {"each_other_one_is_wrong", 7, "135", "024", ""},
-    {"something_else_comes_and_goes", 7, "14", "36", "0246"},
+    {"the_same_twice", 2, "", "", "", ""},
+    {"the_last_comes_again", 2, "", "", "", "01"},
+    {"the_first_is_wrong", 3, "0", "0", "", ""},
+    {"the_second_is_wrong", 4, "1", "1", "", ""},
+    {"each_other_one_is_wrong", 7, "135", "024", "", ""},
+    {"something_else_comes_and_goes", 7, "14", "36", "0246", "246"},
 };
 
 static struct wherry__sys real;
@@ -40,6 +42,7 @@ static const struct course *course;
 static char texts[MOST_LOOKS][TEXT];
 static int look, list_fd;
 static size_t given;
+static bool was_again;
 
 static bool does(const char *when)
 {
@@ -74,7 +77,16 @@ static int open_next(int directory, const char *path, int flags, mode_t mode)
     ck_assert_int_lt(++look, MOST_LOOKS);
     make_text(texts[look]);
     given = 0;
+    was_again = false;
     return list_fd = real.openat(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0);
+}
+
+static const char *last_line(void)
+{
+    const char *at = texts[look] + strlen(texts[look]) - 1;
+    while (at[-1] != '\n')
+        at--;
+    return at;
 }
 
 static ssize_t read_a_piece(int fd, void *data, size_t size)
@@ -83,9 +95,13 @@ static ssize_t read_a_piece(int fd, void *data, size_t size)
         return real.read(fd, data, size);
     const char *from = texts[look] + given;
     size_t piece = strlen(from);
-    if (piece > size)
-        for (piece = size; from[piece - 1] != '\n';)
-            piece--;
+    if (piece == 0 && does(course->again) && !was_again) {
+        was_again = true;
+        from = last_line();
+        piece = strlen(from);
+        given -= piece;
+    }
+    piece = piece < size ? piece : size;
     memcpy(data, from, piece);
     given += piece;
     return (ssize_t)piece;
@@ -115,7 +131,7 @@ TEST_TABLE(what_is_held_all_the_time_is_there_once, courses)
     static char wanted[TEXT];
     const char *have_lines[2 * RECORDS], *wanted_lines[2 * RECORDS];
     char *have;
-    course = &(const struct course){.lacks = "", .doubles = "", .passes = ""};
+    course = &(const struct course){.lacks = "", .doubles = "", .passes = "", .again = ""};
     make_text(wanted);
     course = &courses[index];
     look = -1;
@@ -202,7 +218,7 @@ static int right_looks(int looks, ino_t inode)
     return right;
 }
 
-/* One of forty is wrong where the list is read once, and one of eight where the pieces end in the same places. */
+/* Three of four are wrong where the list is read once, and one of twenty-five where pieces end in the same places. */
 TEST(locks_that_come_and_go_hide_and_double_no_others)
 {
     enum { LOOKS = 500, TRIES = 5 };
