@@ -230,7 +230,8 @@ def test_nc_datagram_to_recv(stage):
     stage.need("nc")
     recv = stage.start_wherry("recv", "-c1", "unix+dgram:./s")
     stage.wait_listening("s")
-    nc = stage.start("nc", "-u", "-U", "s", stdin=subprocess.PIPE)
+    stage.mine("own")  # else its own address stays in /tmp when it is ended
+    nc = stage.start("nc", "-u", "-U", "-s", "./own", "s", stdin=subprocess.PIPE)
     nc.write(b"a datagram")
     same(recv.end().out, b"a datagram\n")
     nc.shut()
