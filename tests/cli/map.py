@@ -507,7 +507,8 @@ def test_no_file(stage):
     os.symlink("nowhere", stage.mine("dangling"))
     os.mkdir(stage.path / "folder")
     for name, what in (("link", "a symbolic link"), ("dangling", "a symbolic link"), ("folder", "a directory"),
-                       (stage.fifo("fifo"), "no regular file"), ("none/page", "No such file.*; make it, or give --html another")):
+                       (stage.fifo("fifo"), "no regular file"),
+                       ("none/page", "No such file.*; make it, or give --html another")):
         one_line(html(stage, name, 1), what)
     one_line(html(stage, "", 2), "name of a file")
     same((stage.path / victim).read_bytes(), b"precious", "the file behind the link")

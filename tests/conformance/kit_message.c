@@ -176,7 +176,7 @@ unsigned fill(const struct subject *subject, struct wherry_channel *sender, size
 {
     unsigned count = 0;
     int result;
-    /* ms: longer than an acknowledgement is put off, and than what was dropped for want of memory waits to be sent again */
+    /* ms: longer than an acknowledgement is put off, and than what had no memory there waits to be sent again */
     unsigned settles = moves_on(subject) ? 250 : 0;
     for (unsigned full = 0;;) {
         result = post(subject, sender, size, tag_of(0, first + count), WHERRY_NOW);
