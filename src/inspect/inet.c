@@ -270,3 +270,24 @@ int wherry__inet_list_proc(struct snapshot *snapshot, struct net *net, int direc
     }
     return 0;
 }
+
+bool wherry__inet_join(struct end *end, const struct by_address *connected, bool itself)
+{
+    struct end *other = wherry__by_address_slot(connected, &end->inet.there, &end->inet.here), *elsewhere = NULL;
+    size_t others = 0;
+    for (; other; other = other->inet.same_slot) {
+        if ((other == end && !itself) || !wherry__address_same(&other->inet.here, &end->inet.there) ||
+            !wherry__address_same(&other->inet.there, &end->inet.here))
+            continue;
+        if (other->net == end->net) {
+            wherry__inet_link(end, other, "");
+            return true;
+        }
+        elsewhere = other;
+        others++;
+    }
+    if (others != 1 || wherry__address_loopback(&end->inet.here) || wherry__address_loopback(&end->inet.there))
+        return false;
+    wherry__inet_link(end, elsewhere, ", in two network namespaces");
+    return true;
+}

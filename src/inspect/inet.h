@@ -38,4 +38,8 @@ void wherry__inet_name(struct end *end, const char *scheme);
 /* A link with both addresses as its evidence. */
 void wherry__inet_link(struct end *end, struct end *peer, const char *note);
 
+/* Link it with the other end of its connection, which may be itself or not: of this network namespace, or else the only
+ * one of the others.  Whether there is one. */
+bool wherry__inet_join(struct end *end, const struct by_address *connected, bool itself);
+
 #endif

@@ -103,25 +103,6 @@ static void join_pending(struct end *end, const struct by_address *listeners)
         }
 }
 
-static void join_connection(struct end *end, const struct by_address *connections)
-{
-    struct end *other = wherry__by_address_slot(connections, &end->inet.there, &end->inet.here), *elsewhere = NULL;
-    size_t others = 0;
-    for (; other; other = other->inet.same_slot) {
-        if (other == end || !wherry__address_same(&other->inet.here, &end->inet.there) ||
-            !wherry__address_same(&other->inet.there, &end->inet.here))
-            continue;
-        if (other->net == end->net) {
-            wherry__inet_link(end, other, "");
-            return;
-        }
-        elsewhere = other;
-        others++;
-    }
-    if (others == 1 && !wherry__address_loopback(&end->inet.here) && !wherry__address_loopback(&end->inet.there))
-        wherry__inet_link(end, elsewhere, ", in two network namespaces");
-}
-
 /* ---- the whole ---- */
 
 static void describe(struct end *end, const struct by_address *listeners)
@@ -138,7 +119,7 @@ static void describe(struct end *end, const struct by_address *listeners)
     }
     wherry__inet_name(end, "tcp");
     if (is_connection(end) && end->state != STATE_SYN_SENT && end->state != STATE_TIME_WAIT)
-        public->flags |= WHERRY_INSPECT_CONNECTED;
+    public->flags |= WHERRY_INSPECT_CONNECTED;
     if (is_pending(end))
         join_pending(end, listeners);
     public->detail = public->flags & WHERRY_INSPECT_PENDING
@@ -156,7 +137,7 @@ void wherry__tcp_join(struct snapshot *snapshot)
     for (struct end *end = sockets->tcp; end; end = end->next) {
         describe(end, &listeners);
         if (is_connection(end) && !end->object->drop)
-            join_connection(end, &connections);
+            (void)wherry__inet_join(end, &connections, false);
     }
 }
 

@@ -51,27 +51,6 @@ static void join_open(struct end *end, const struct by_address *opens)
         wherry__inet_link(end, best, ", one way: it sends there");
 }
 
-static void join_connected(struct end *end, const struct by_address *connected, const struct by_address *opens)
-{
-    struct end *other = wherry__by_address_slot(connected, &end->inet.there, &end->inet.here), *elsewhere = NULL;
-    size_t others = 0;
-    for (; other; other = other->inet.same_slot) {
-        if (!wherry__address_same(&other->inet.here, &end->inet.there) ||
-            !wherry__address_same(&other->inet.there, &end->inet.here))
-            continue;
-        if (other->net == end->net) {
-            wherry__inet_link(end, other, "");
-            return;
-        }
-        elsewhere = other;
-        others++;
-    }
-    if (others == 1 && !wherry__address_loopback(&end->inet.here) && !wherry__address_loopback(&end->inet.there))
-        wherry__inet_link(end, elsewhere, ", in two network namespaces");
-    else
-        join_open(end, opens);
-}
-
 void wherry__udp_join(struct snapshot *snapshot)
 {
     struct sockets *sockets = wherry__sockets(snapshot);
@@ -84,7 +63,8 @@ void wherry__udp_join(struct snapshot *snapshot)
         end->object->public.flags |= is_connected(end) ? WHERRY_INSPECT_CONNECTED : 0;
         end->object->public.detail = is_connected(end) ? "connected" : "unconnected";
         if (is_connected(end) && !end->object->drop)
-            join_connected(end, &connected, &opens);
+            if (!wherry__inet_join(end, &connected, true))
+                join_open(end, &opens);
     }
 }
 
